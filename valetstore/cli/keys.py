@@ -1,0 +1,316 @@
+"""`valetstore keys`: create, import, list, show, retire signing keys. A running gateway notices at once."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from valetstore.cli.options import (
+    Duration,
+    Settings,
+    Size,
+    comma_list,
+    json_option,
+    print_json,
+    read_file,
+    settings_options,
+)
+from valetstore.encoding import b64url_decode, http_date
+from valetstore.errors import ConfigInvalid
+from valetstore.grants.grant import DEFAULT_OPERATIONS, OPERATIONS, Profile
+from valetstore.keys.jwk import Jwk, read_jwks
+from valetstore.keys.material import ALGORITHMS, algorithm_of, check_secret, load_public, private_pem, public_pem
+from valetstore.keys.ring import KeyRecord
+from valetstore.keys.ringfile import RingFile, new_record, record_of, write_private
+from valetstore.units import show_duration, show_size
+
+
+def profile_options(function: Any) -> Any:
+    """The options that make a signing key's profile, given to the command as its members."""
+    for option in reversed(
+        (
+            click.option("--prefix", "prefixes", multiple=True, callback=comma_list, metavar="/PREFIX/", help="Only below."),
+            click.option(
+                "--ops",
+                multiple=True,
+                callback=comma_list,
+                metavar="OPS",
+                help=f"Operations, of {', '.join(sorted(OPERATIONS))}. [{','.join(DEFAULT_OPERATIONS)}]",
+            ),
+            click.option("--ttl-max", type=Duration(), help="Longest life of a key it signs."),
+            click.option("--length-max", type=Size(), help="Largest upload."),
+            click.option("--type", "types", multiple=True, callback=comma_list, help="Content type allowed, as image/*."),
+            click.option("--ip", "networks", multiple=True, callback=comma_list, metavar="CIDR", help="Source network."),
+            click.option("--create-only", is_flag=True, help="Never replace an object."),
+            click.option("--https", is_flag=True, help="Only over TLS."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def make_profile(
+    prefixes: tuple[str, ...],
+    ops: tuple[str, ...],
+    ttl_max: int | None,
+    length_max: int | None,
+    types: tuple[str, ...],
+    networks: tuple[str, ...],
+    create_only: bool,
+    https: bool,
+) -> Profile:
+    """A profile from the options; raises ConfigInvalid."""
+    unknown = sorted(set(ops) - OPERATIONS)
+    if unknown:
+        raise ConfigInvalid(f"--ops {unknown[0]!r}: must be some of {', '.join(sorted(OPERATIONS))}")
+    return Profile(
+        operations=msgspec.convert(ops or DEFAULT_OPERATIONS, type=Profile.__annotations__["operations"]),
+        prefixes=prefixes,
+        ttl_seconds_max=ttl_max,
+        length_bytes_max=length_max,
+        types=types,
+        networks=networks,
+        create_only=create_only,
+        https=https,
+    )
+
+
+@click.group("keys")
+def command() -> None:
+    """Signing keys: create, import, list, show, retire."""
+
+
+@command.command("create")
+@click.argument("name")
+@settings_options
+@json_option
+@click.option("--alg", type=click.Choice(list(ALGORITHMS)), default="HS256", show_default=True, help="JWS algorithm.")
+@profile_options
+@click.option(
+    "--private-out", type=click.Path(path_type=Path, dir_okay=False), help="Write the private key there; keep no copy."
+)
+def create(
+    settings: Settings, name: str, alg: str, private_out: Path | None, as_json: bool, **limits: Any
+) -> None:
+    """Create a signing key NAME.
+
+    What the options say is its profile: what keys signed by it may do at most. HS256 has one secret for signing
+    and checking; for the others the gateway keeps the public half, and the private half beside the ring for `sign`
+    on this machine, or in --private-out FILE alone.
+    """
+    ring = RingFile(settings.load().data)
+    record, private = new_record(name, alg, make_profile(**limits))
+    if private is None and private_out is not None:
+        raise ConfigInvalid("--private-out: HS256 has no private half; take EdDSA, ES256 or RS256")
+    pem = None if private is None else private_pem(private)
+    if pem is not None and private_out is not None:
+        if private_out.exists():
+            raise ConfigInvalid(f"--private-out {private_out}: exists; choose another file")
+        write_private(private_out, pem.encode())
+    try:
+        ring.add(record, None if private_out else pem)
+    except ConfigInvalid:
+        if pem is not None and private_out is not None:
+            private_out.unlink(missing_ok=True)
+        raise
+    kept = None if pem is None else (private_out or ring.private_path(name)).absolute()
+    if as_json:
+        print_json(_created(record, kept))
+        return
+    click.echo(f"Created signing key {name} ({alg}).")
+    if record.secret is not None:
+        click.echo(f"secret (base64url): {record.secret}")
+    else:
+        click.echo(f"{record.public_key}private key: {kept}")
+
+
+@command.command("import")
+@click.argument("name")
+@settings_options
+@json_option
+@click.option("--public-key", type=click.Path(path_type=Path), metavar="FILE", help="PEM public key.")
+@click.option("--jwks", type=click.Path(path_type=Path), metavar="FILE", help="JWK or JWK Set.")
+@click.option("--secret-file", type=click.Path(path_type=Path), metavar="FILE", help="HS256 secret, 32 bytes or more.")
+@click.option(
+    "--secret-encoding",
+    type=click.Choice(["text", "base64url", "hex"]),
+    default="text",
+    show_default=True,
+    help="How the secret is written; text is the bytes as they are, without a final newline.",
+)
+@click.option("--kid", help="The key id that tokens name; default NAME, or as in the JWK.")
+@profile_options
+def import_(
+    settings: Settings,
+    name: str,
+    public_key: Path | None,
+    jwks: Path | None,
+    secret_file: Path | None,
+    secret_encoding: str,
+    kid: str | None,
+    as_json: bool,
+    **limits: Any,
+) -> None:
+    """Import a signing key NAME that exists elsewhere: a public key, a JWK Set, or a shared secret.
+
+    Of a JWK Set with several keys, each is imported as NAME-1, NAME-2, and so on, under its own key id.
+    """
+    if sum(source is not None for source in (public_key, jwks, secret_file)) != 1:
+        raise ConfigInvalid("keys import: give exactly one of --public-key, --jwks and --secret-file")
+    profile = make_profile(**limits)
+    if public_key is not None:
+        public = load_public(_text(public_key))
+        found = [Jwk("", algorithm_of(public), None, public_pem(public))]
+    elif jwks is not None:
+        found = _from_jwks(jwks)
+    else:
+        assert secret_file is not None
+        found = [Jwk("", "HS256", check_secret(_secret(read_file(secret_file), secret_encoding)), None)]
+    if kid is not None and len(found) > 1:
+        raise ConfigInvalid("--kid: the JWK Set holds several keys, which have ids of their own")
+    names = [name] if len(found) == 1 else [f"{name}-{number}" for number in range(1, len(found) + 1)]
+    records = [
+        record_of(n, key.algorithm, profile, kid=kid or key.kid, secret=key.secret, public_key=key.public_key)
+        for n, key in zip(names, found, strict=True)
+    ]
+    ring = RingFile(settings.load().data)
+    for record in records:
+        ring.add(record)
+    if as_json:
+        print_json([_described(record) for record in records])
+    else:
+        for record in records:
+            click.echo(f"Imported signing key {record.name} ({record.algorithm}, kid {record.kid}).")
+
+
+@command.command("list")
+@settings_options
+@json_option
+def list_(settings: Settings, as_json: bool) -> None:
+    """List the signing keys."""
+    records = [key.record for key in RingFile(settings.load().data).load() if not key.name.startswith("_")]
+    if as_json:
+        print_json([_described(record) for record in records])
+        return
+    if not records:
+        click.echo("There is no signing key yet; `valetstore serve` or `valetstore keys create` makes one.", err=True)
+    for record in records:
+        click.echo(f"{record.name:24} {record.algorithm:6} {_state(record):28} {_limits(record.profile)}")
+
+
+@command.command("show")
+@click.argument("name")
+@settings_options
+@json_option
+@click.option("--secret", "with_secret", is_flag=True, help="Print an HS256 key's secret too.")
+def show(settings: Settings, name: str, with_secret: bool, as_json: bool) -> None:
+    """Show the signing key NAME: its public half, its state, its profile."""
+    key = RingFile(settings.load().data).load().named(name)
+    if key is None:
+        raise ConfigInvalid(f"signing key {name!r}: there is none of that name; `valetstore keys list` shows them")
+    record = key.record
+    about = _described(record)
+    if with_secret and record.secret is not None:
+        about["secret"] = record.secret
+    if as_json:
+        print_json(about)
+        return
+    click.echo(f"{record.name}: {record.algorithm}, kid {record.kid}, {_state(record)}")
+    click.echo(f"created {http_date(record.created_at)}")
+    click.echo(f"allows {_limits(record.profile)}")
+    if record.public_key:
+        click.echo(record.public_key, nl=False)
+    if "secret" in about:
+        click.echo(f"secret (base64url): {record.secret}")
+
+
+@command.command("retire")
+@click.argument("name")
+@settings_options
+@json_option
+@click.option("--after", type=Duration(), default="0", help="How long its keys still open; 0 is at once.")
+def retire(settings: Settings, name: str, after: int, as_json: bool) -> None:
+    """Retire the signing key NAME: keys it signed are refused, at once or --after a while.
+
+    To rotate: create a new signing key, sign with it, then retire the old one after the longest life of its keys.
+    """
+    at = int(time.time()) + after
+
+    def step(records: list[KeyRecord]) -> list[KeyRecord]:
+        if name not in {record.name for record in records}:
+            raise ConfigInvalid(f"signing key {name!r}: there is none of that name; `valetstore keys list` shows them")
+        return [msgspec.structs.replace(r, retires_at=at) if r.name == name else r for r in records]
+
+    RingFile(settings.load().data).change(step)
+    if as_json:
+        print_json({"name": name, "retires_at": at})
+    else:
+        click.echo(f"Signing key {name} is retired{f' in {show_duration(after)}' if after else ''}.")
+
+
+def _from_jwks(path: Path) -> list[Jwk]:
+    try:
+        return read_jwks(read_file(path))
+    except ConfigInvalid as error:
+        raise ConfigInvalid(f"--jwks {path}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_file(path).decode("ascii")
+    except UnicodeDecodeError:
+        raise ConfigInvalid(f"--public-key {path}: is not PEM text") from None
+
+
+def _secret(data: bytes, encoding: str) -> bytes:
+    text = data.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        if encoding == "base64url":
+            return b64url_decode(text.rstrip(b"="))
+        return bytes.fromhex(text.decode("ascii")) if encoding == "hex" else text
+    except ValueError:
+        raise ConfigInvalid(f"--secret-file: its content is not {encoding}") from None
+
+
+def _created(record: KeyRecord, private: Path | None) -> dict[str, object]:
+    """What an application needs to mint keys with its own JWT library, or with `valetstore.Signer`."""
+    about: dict[str, object] = {"name": record.name, "kid": record.kid, "alg": record.algorithm}
+    if record.secret is not None:
+        about["secret"] = record.secret
+    else:
+        about |= {"public_key": record.public_key, "private_key_file": str(private)}
+    return about | {"profile": record.profile}
+
+
+def _described(record: KeyRecord) -> dict[str, object]:
+    return {
+        "name": record.name,
+        "kid": record.kid,
+        "alg": record.algorithm,
+        "scheme": record.scheme,
+        "created_at": record.created_at,
+        "retires_at": record.retires_at,
+        "public_key": record.public_key,
+        "profile": record.profile,
+    }
+
+
+def _state(record: KeyRecord) -> str:
+    if record.retires_at is None:
+        return "active"
+    left = record.retires_at - time.time()
+    return f"retires in {show_duration(left)}" if left > 0 else "retired"
+
+
+def _limits(profile: Profile) -> str:
+    said = [", ".join(profile.operations)]
+    said += [f"below {' or '.join(profile.prefixes)}"] if profile.prefixes else []
+    said += [f"for up to {show_duration(profile.ttl_seconds_max)}"] if profile.ttl_seconds_max else []
+    said += [f"at most {show_size(profile.length_bytes_max)}"] if profile.length_bytes_max is not None else []
+    said += [f"types {', '.join(profile.types)}"] if profile.types else []
+    said += [f"from {', '.join(profile.networks)}"] if profile.networks else []
+    said += ["create only"] if profile.create_only else []
+    said += ["https only"] if profile.https else []
+    return "; ".join(said)

@@ -1,0 +1,117 @@
+"""Options and values that several commands take."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from valetstore.config import Config, load
+from valetstore.errors import ConfigInvalid
+from valetstore.units import parse_duration, parse_size
+
+ENVIRONMENT_CONFIG: Final = "VALETSTORE_CONFIG"
+
+
+class Settings:
+    """Where the settings come from; read as often as they are needed (a reload reads them again)."""
+
+    def __init__(self, path: Path | None, data: str | None) -> None:
+        self._path = path
+        self._flags: dict[str, object] = {"data": data}
+
+    def load(self, **flags: object) -> Config:
+        """The settings: file, environment, flags (by setting name, hyphens as underscores)."""
+        named = {name.replace("_", "-"): value for name, value in flags.items()}
+        return load(self._path, os.environ, self._flags | named)
+
+
+def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--config` and `--data`, given to the command as `settings`."""
+
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar=ENVIRONMENT_CONFIG,
+        show_envvar=True,
+        help="Settings file (TOML).",
+    )
+    @click.option("--data", metavar="DIR", help="Data directory; default ./valet-data, or as in the settings.")
+    @functools.wraps(function)
+    def wrapper(*args: Any, config: Path | None, data: str | None, **kwargs: Any) -> Any:
+        return function(*args, settings=Settings(config, data), **kwargs)
+
+    return wrapper
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--json`, given to the command as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+class Duration(click.ParamType[Any]):
+    """`15m`, `1h30m`, `90`: seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Seconds, or a usage error that says what is allowed."""
+        try:
+            return value if isinstance(value, int) else parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Size(click.ParamType[Any]):
+    """`10MiB`, `500kB`, `1000`: bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes, or a usage error that says what is allowed."""
+        try:
+            return value if isinstance(value, int) else parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class SizeRange(click.ParamType[Any]):
+    """`MIN-MAX` in bytes or units; `-MAX` and `MAX` start at 0."""
+
+    name = "min-max"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """(min, max) in bytes, or a usage error."""
+        if isinstance(value, tuple):
+            return value
+        low, _, high = value.rpartition("-")
+        try:
+            pair = parse_size(low or "0"), parse_size(high)
+        except ValueError as error:
+            self.fail(f"{error}; a range is MIN-MAX, as 1-10MiB", param, ctx)
+        if pair[0] > pair[1]:
+            self.fail(f"{value!r}: the minimum is larger than the maximum", param, ctx)
+        return pair
+
+
+def comma_list(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Callback for options that may be repeated, or hold commas."""
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
+def read_file(path: Path) -> bytes:
+    """A file the user named; raises ConfigInvalid."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error

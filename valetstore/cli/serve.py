@@ -1,0 +1,135 @@
+"""`valetstore serve`: bind, lock, start, and end well."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+import click
+
+from valetstore.cli.options import Settings, settings_options
+from valetstore.config import Config, Listen
+from valetstore.datalock import DataHeld, DataLock
+from valetstore.errors import ConfigInvalid
+from valetstore.keys.ringfile import RingFile
+from valetstore.notify import inherited_sockets
+
+Loader = Callable[[], Config]
+
+EXIT_HELD = 3
+EXIT_TAKEN = 4
+
+
+@click.command("serve")
+@settings_options
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Where to accept: HOST:PORT, [IPV6]:PORT or unix:PATH; may be repeated. Port 0 picks one. [127.0.0.1:8420]",
+)
+@click.option("--metrics", metavar="HOST:PORT|off", help="Where to serve Prometheus metrics. [127.0.0.1:9420]")
+@click.option("--workers", metavar="N", help="Processes. [1]")
+@click.option("--examples", is_flag=True, help="Print signed curl lines for a first try, once it is ready.")
+def command(
+    settings: Settings, listen: tuple[str, ...], metrics: str | None, workers: str | None, examples: bool
+) -> int:
+    """Run the gateway.
+
+    Prints one line on stderr when it accepts. SIGTERM and SIGINT finish running transfers and end it; SIGHUP reads
+    settings, keys and certificate again and reopens the audit file. On a new data directory it creates the
+    signing key `default`.
+    """
+    logging.basicConfig(level=logging.INFO, format="valetstore: %(levelname)s: %(message)s", stream=sys.stderr)
+    flags = {"listen": listen or None, "metrics": metrics, "workers": _number(workers)}
+
+    def load() -> Config:
+        return settings.load(**flags)
+
+    config = load()
+    if config.listen.workers != 1:
+        raise ConfigInvalid(f"listen.workers: {config.listen.workers}: only 1 is supported in this version")
+    return _serve(config, load, examples)
+
+
+def _number(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise ConfigInvalid(f"listen.workers: {text!r}: must be a number of processes")
+    return int(text)
+
+
+def _serve(config: Config, load: Loader, examples: bool) -> int:
+    # Imported late: a web server takes a third of a second that no other command needs.
+    from valetstore.edge.listeners import AddressTaken, bind, check_plain_http, show
+
+    try:
+        with DataLock(config.data) as lock:
+            sockets = inherited_sockets(os.environ) or [bind("listen.listen", a) for a in config.listen.listen]
+            check_plain_http(sockets, config.listen)
+            metrics = _metrics_socket(config.listen)
+            RingFile(config.data).begin()
+            scheme = "https" if config.listen.tls_cert else "http"
+            urls = [show(s) if s.family == socket.AF_UNIX else f"{scheme}://{show(s)}" for s in sockets]
+            lock.say(urls)
+            _run(config, load, sockets, metrics, urls, examples)
+    except DataHeld as held:
+        click.echo(f"valetstore: {held}", err=True)
+        return EXIT_HELD
+    except AddressTaken as taken:
+        click.echo(f"valetstore: {taken}", err=True)
+        return EXIT_TAKEN
+    return 0
+
+
+def _metrics_socket(settings: Listen) -> socket.socket | None:
+    from valetstore.edge.listeners import AddressTaken, bind
+
+    if settings.metrics == "off":
+        return None
+    try:
+        return bind("listen.metrics", settings.metrics)
+    except AddressTaken as taken:
+        if settings.metrics != Listen().metrics:
+            raise
+        click.echo(f"valetstore: warning: {taken}; going on without metrics", err=True)
+        return None
+
+
+def _run(
+    config: Config,
+    load: Loader,
+    sockets: list[socket.socket],
+    metrics: socket.socket | None,
+    urls: list[str],
+    examples: bool,
+) -> None:
+    import uvloop
+
+    from valetstore.edge.daemon import Daemon
+
+    def on_ready() -> None:
+        click.echo(f"valetstore ready on {', '.join(urls)}", err=True)
+        if examples:
+            from valetstore.cli.examples import print_examples
+
+            print_examples(config, urls[0])
+
+    async def run() -> None:
+        daemon = Daemon(config, load, os.environ)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, daemon.stop)
+        loop.add_signal_handler(signal.SIGHUP, daemon.reload)
+        await daemon.run(sockets, metrics, on_ready)
+
+    paths = [sock.getsockname() for sock in sockets if sock.family == socket.AF_UNIX]
+    uvloop.run(run())
+    for path in paths:
+        with contextlib.suppress(OSError):
+            os.unlink(path)

@@ -1,0 +1,134 @@
+"""`valetstore sign`: mint a key and print the URL that carries it."""
+
+import re
+import time
+from datetime import datetime
+
+import click
+
+from valetstore.cli.options import (
+    Duration,
+    Settings,
+    SizeRange,
+    comma_list,
+    json_option,
+    print_json,
+    settings_options,
+)
+from valetstore.config import Config
+from valetstore.datalock import holder
+from valetstore.errors import ConfigInvalid
+from valetstore.keys.ringfile import RingFile
+from valetstore.signing import OPERATION_OF, Signer, Terms, claims_for, token_for, url_for
+from valetstore.units import parse_duration
+
+
+@click.command("sign")
+@click.argument("method", type=click.Choice(list(OPERATION_OF), case_sensitive=False))
+@click.argument("path")
+@settings_options
+@json_option
+@click.option("--expires", type=Duration(), default="15m", show_default=True, help="How long it is valid.")
+@click.option("--start", metavar="T", help="Not before: a duration from now, or a date (2026-11-21T16:00:00Z).")
+@click.option("--prefix", is_flag=True, help="PATH ends in a slash; open everything below it.")
+@click.option("--once", is_flag=True, help="One use.")
+@click.option("--uses", type=click.IntRange(min=1), metavar="N", help="N uses.")
+@click.option("--window", type=Duration(), default="0", help="How long a use may be repeated from one address.")
+@click.option("--length", type=SizeRange(), metavar="MIN-MAX", help="Length of an upload, as 1-10MiB.")
+@click.option("--type", "types", multiple=True, callback=comma_list, help="Content type allowed, as image/*.")
+@click.option("--ip", "networks", multiple=True, callback=comma_list, metavar="CIDR", help="Source network.")
+@click.option("--https", is_flag=True, help="Only over TLS.")
+@click.option("--create-only", is_flag=True, help="Never replace an object.")
+@click.option("--sha256", metavar="HEX", help="The upload must have this digest.")
+@click.option("--filename", metavar="NAME", help="The name a browser saves a download under.")
+@click.option("--inline", is_flag=True, help="Show a download in the browser rather than save it.")
+@click.option("--sub", "subject", metavar="WHO", help="Whom the key is for; goes to the audit.")
+@click.option("--aud", "audience", metavar="NAME", help="The gateway it is for; default: keys.audience.")
+@click.option("--key", default="default", show_default=True, metavar="NAME", help="Signing key.")
+@click.option("--base-url", metavar="URL", help="What the printed URL starts with.")
+@click.option("--header", "as_header", is_flag=True, help="Print an Authorization header instead of a URL.")
+def command(
+    settings: Settings,
+    method: str,
+    path: str,
+    expires: int,
+    start: str | None,
+    prefix: bool,
+    once: bool,
+    uses: int | None,
+    window: int,
+    length: tuple[int, int] | None,
+    types: tuple[str, ...],
+    networks: tuple[str, ...],
+    https: bool,
+    create_only: bool,
+    sha256: str | None,
+    filename: str | None,
+    inline: bool,
+    subject: str | None,
+    audience: str | None,
+    key: str,
+    base_url: str | None,
+    as_header: bool,
+    as_json: bool,
+) -> None:
+    """Sign a key for METHOD (GET, HEAD, PUT, DELETE, LIST) on PATH and print the URL that carries it.
+
+    PATH is /bucket/name as it is, not percent-encoded; for LIST, and with --prefix, it ends in a slash. What the
+    signing key's profile forbids is refused here, with the reason (exit status 1).
+    """
+    if once and uses not in (None, 1):
+        raise ConfigInvalid("--once and --uses: give one of them")
+    config = settings.load()
+    terms = Terms(
+        start=None if start is None else _moment(start),
+        prefix=prefix,
+        uses=1 if once else uses,
+        window=window,
+        length=length,
+        types=types,
+        networks=networks,
+        https=https,
+        create_only=create_only,
+        sha256=sha256,
+        filename=filename,
+        inline=inline,
+        subject=subject,
+        audience=audience or config.keys.audience or None,
+    )
+    signer = Signer.from_ring(RingFile(config.data), key)
+    claims = claims_for(method, path, expires=expires, **terms)
+    token = token_for(signer, claims)
+    url = url_for(method, path, token, base_url or default_base_url(config))
+    header = f"Authorization: Bearer {token}"
+    if as_json:
+        print_json({"method": method, "url": url, "header": header, "kid": signer.kid, "expires_at": int(claims.exp)})
+    else:
+        click.echo(header if as_header else url)
+
+
+def default_base_url(config: Config) -> str:
+    """The public URL, else where the gateway of this data directory listens, else where it would."""
+    if config.listen.public_url:
+        return config.listen.public_url
+    found = holder(config.data)
+    addresses = found.addresses if found else []
+    scheme = "https" if config.listen.tls_cert else "http"
+    return next((url for url in addresses if url.startswith("http")), f"{scheme}://{config.listen.listen[0]}")
+
+
+def _moment(text: str) -> float:
+    """Seconds since the epoch from a duration from now, an ISO 8601 date with a zone, or an epoch number."""
+    if re.fullmatch(r"[0-9]{9,11}", text, re.ASCII):
+        return int(text)
+    try:
+        return time.time() + parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ConfigInvalid(f"--start {text!r}: must be a duration (10m) or a date with a zone (2026-11-21T16:00:00Z)")
+    return moment.timestamp()

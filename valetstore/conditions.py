@@ -1,0 +1,101 @@
+"""Conditional requests (RFC 9110 section 13), judged against one state of an object.
+
+Reads are judged by the edge against the opened object; writes and deletes by the store, together with
+the write itself. Both come here, so that there is one reading of the headers.
+"""
+
+import re
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from valetstore.encoding import parse_http_date
+from valetstore.errors import Denied
+from valetstore.inbound import Inbound
+
+_ETAG_LIST: Final = re.compile(r'\s*,?\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?=,|$)')
+ANY: Final = ("*",)
+"""`If-Match: *` and `If-None-Match: *`: any current state of the object."""
+
+
+class Outcome(Enum):
+    """What the conditions say about this state: go on, nothing new (304), or refuse (412)."""
+
+    PROCEED = "proceed"
+    NOT_MODIFIED = "not_modified"
+    FAILED = "failed"
+
+
+class Conditions(msgspec.Struct, frozen=True):
+    """The four conditions of a request; None where a header was not sent. Times are whole seconds.
+
+    Entity tags are kept with their quotes, and `W/` where they are weak. A date that is not one is
+    ignored, as section 13.1.3 asks; a list of tags that is not one is refused.
+    """
+
+    if_match: tuple[str, ...] | None = None
+    if_none_match: tuple[str, ...] | None = None
+    if_modified_since: int | None = None
+    if_unmodified_since: int | None = None
+
+    @classmethod
+    def of(cls, inbound: Inbound) -> "Conditions":
+        """Read from a request's headers; raises `parameter_invalid`."""
+        modified = inbound.header("if-modified-since")
+        unmodified = inbound.header("if-unmodified-since")
+        return cls(
+            if_match=_tags(inbound, "if-match"),
+            if_none_match=_tags(inbound, "if-none-match"),
+            if_modified_since=parse_http_date(modified) if modified else None,
+            if_unmodified_since=parse_http_date(unmodified) if unmodified else None,
+        )
+
+    def judge(self, etag: str | None, modified: int | None, *, is_read: bool) -> Outcome:
+        """In the order of section 13.2.2. `etag` and `modified` are None where there is no object."""
+        if self.if_match is not None:
+            if etag is None or not _matches_strongly(self.if_match, etag):
+                return Outcome.FAILED
+        elif self.if_unmodified_since is not None and (modified is None or modified > self.if_unmodified_since):
+            return Outcome.FAILED
+        if self.if_none_match is not None:
+            if etag is not None and _matches_weakly(self.if_none_match, etag):
+                return Outcome.NOT_MODIFIED if is_read else Outcome.FAILED
+        elif is_read and self.if_modified_since is not None and modified is not None:
+            return Outcome.NOT_MODIFIED if modified <= self.if_modified_since else Outcome.PROCEED
+        return Outcome.PROCEED
+
+
+def if_range_holds(inbound: Inbound, etag: str, modified: int) -> bool:
+    """Whether a Range is to be honoured (section 13.1.5): no If-Range, or it names exactly this state."""
+    value = inbound.header("if-range")
+    if value is None:
+        return True
+    if value.startswith('"'):
+        return value == etag
+    return parse_http_date(value) == modified
+
+
+def _tags(inbound: Inbound, name: str) -> tuple[str, ...] | None:
+    value = inbound.header(name)
+    if value is None:
+        return None
+    if value.strip() == "*":
+        return ANY
+    tags = []
+    end = 0
+    while end < len(value):
+        found = _ETAG_LIST.match(value, end)
+        if not found:
+            raise Denied("parameter_invalid", f"`{name}` is `*` or a list of quoted entity tags.")
+        tags.append((found[1] or "") + found[2])
+        end = found.end()
+    return tuple(tags)
+
+
+def _matches_strongly(tags: tuple[str, ...], etag: str) -> bool:
+    return tags == ANY or (etag in tags and not etag.startswith("W/"))
+
+
+def _matches_weakly(tags: tuple[str, ...], etag: str) -> bool:
+    return tags == ANY or etag.removeprefix("W/") in {tag.removeprefix("W/") for tag in tags}

@@ -1,0 +1,72 @@
+"""One gateway for one data directory: a lock that ends with the process that holds it, however it ends."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from valetstore.errors import ConfigInvalid
+
+
+class DataHeld(Exception):  # noqa: N818 - reads as what happened
+    """Another gateway serves this data directory: one sentence that says which process, and where."""
+
+
+class Holder(msgspec.Struct):
+    """Who serves a data directory: process id, and the addresses it accepts on (URLs)."""
+
+    pid: int
+    addresses: list[str]
+
+
+class DataLock:
+    """The lock `<data>/state/lock`. Raises DataHeld, ConfigInvalid."""
+
+    def __init__(self, data: Path) -> None:
+        self._path = data / "state" / "lock"
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigInvalid(f"storage.data: {data}: cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            found = holder(data)
+            who = f"process {found.pid} ({', '.join(found.addresses)})" if found else "another process"
+            raise DataHeld(f"storage.data: {data}: is served by {who}; one data directory has one gateway") from None
+        self.say([])
+
+    def say(self, addresses: list[str]) -> None:
+        """Write down who holds it, for whoever finds it held."""
+        text = msgspec.json.encode(Holder(os.getpid(), addresses))
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, text, 0)
+
+    def close(self) -> None:
+        """Let go; the file stays, the lock does not."""
+        os.ftruncate(self._file, 0)
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def holder(data: Path) -> Holder | None:
+    """Who serves this data directory now; None where nobody does or it cannot be told."""
+    path = data / "state" / "lock"
+    try:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return msgspec.json.decode(file.read(), type=Holder)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return None

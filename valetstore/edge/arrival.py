@@ -1,0 +1,79 @@
+"""From a parsed head to an Inbound: the last look at HTTP itself, stricter than the parser.
+
+What is refused here is what two parties on the way could read differently: another version's request line,
+a transfer coding beside `chunked`, a Host that is none (RFC 9112 sections 3.2, 6.1; RFC 9110 section 7.2).
+"""
+
+import time
+from typing import Final
+
+from valetstore.edge.exchange import Exchange
+from valetstore.edge.proxies import Forwarded, TrustedProxies
+from valetstore.encoding import wire_int
+from valetstore.errors import Denied
+from valetstore.grants.networks import plain_address
+from valetstore.inbound import Inbound, host_is_valid
+
+METHODS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST", "OPTIONS"})
+_LENGTH_MAX: Final = 2**63 - 1
+
+
+class Arrivals:
+    """Makes Inbounds, by the rules of the trusted proxies."""
+
+    def __init__(self, proxies: TrustedProxies) -> None:
+        self._proxies = proxies
+
+    def inbound(self, exchange: Exchange) -> Inbound:
+        """The facts of a request. Raises `request_malformed`, `target_invalid`, `method_not_allowed`."""
+        message = exchange.message
+        if message.version not in ((1, 0), (1, 1)):
+            raise Denied("request_malformed", "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+        if message.method not in METHODS:
+            raise Denied("method_not_allowed")
+        values = {name: message.headers.getall(name, []) for name in _CHECKED}
+        _check_framing(values, message.version == (1, 1))
+        hosts = values["Host"]
+        if len(hosts) > 1 or (hosts and not host_is_valid(hosts[0])):
+            raise Denied("request_malformed", "Its Host is not a host.")
+        peername = exchange.protocol.peername
+        connected = plain_address(peername[0]) if peername and not isinstance(peername, str) else None
+        tls = exchange.protocol.ssl_context is not None
+        origin = self._proxies.origin(connected, tls, hosts[0] if hosts else "", _forwarded(exchange))
+        if origin.host and not host_is_valid(origin.host):
+            raise Denied("request_malformed", "Its X-Forwarded-Host is not a host.")
+        return Inbound(
+            message.method,
+            message.path.encode("utf-8", "surrogateescape"),
+            message.raw_headers,
+            now=time.time(),
+            peer=origin.peer,
+            tls=origin.tls,
+            host=origin.host,
+        )
+
+
+_CHECKED: Final = ("Host", "Transfer-Encoding", "Content-Length")
+
+
+def _forwarded(exchange: Exchange) -> Forwarded:
+    headers = exchange.message.headers
+
+    def joined(name: str) -> str | None:
+        values = headers.getall(name, [])
+        return ",".join(values) if values else None
+
+    return Forwarded(joined("X-Forwarded-For"), joined("X-Forwarded-Proto"), joined("X-Forwarded-Host"))
+
+
+def _check_framing(values: dict[str, list[str]], is_1_1: bool) -> None:
+    codings, lengths = values["Transfer-Encoding"], values["Content-Length"]
+    if codings and (not is_1_1 or lengths or [coding.lower() for coding in codings] != ["chunked"]):
+        raise Denied("request_malformed", "Transfer-Encoding may only be chunked, without Content-Length.")
+    for length in lengths:
+        try:
+            sane = wire_int(length) <= _LENGTH_MAX
+        except ValueError:
+            sane = False
+        if not sane:
+            raise Denied("request_malformed", "Content-Length is not a number of bytes.")

@@ -1,0 +1,199 @@
+"""Daemon: all rooms of one process put together, started in order, reloaded, and ended in order."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from valetstore.audit import Audit
+from valetstore.config import Config
+from valetstore.edge.arrival import Arrivals
+from valetstore.edge.book import ConnectionBook
+from valetstore.edge.cors import Cors
+from valetstore.edge.handler import Handler
+from valetstore.edge.metrics_listener import MetricsListener
+from valetstore.edge.objects import Objects
+from valetstore.edge.proxies import TrustedProxies
+from valetstore.edge.server import Server
+from valetstore.edge.service import Service
+from valetstore.edge.tls import Tls
+from valetstore.edge.transfers import Transfers
+from valetstore.errors import ConfigInvalid
+from valetstore.gateway import Gateway
+from valetstore.grants.native import Audience, Native
+from valetstore.keys.ringfile import RingFile
+from valetstore.metrics import Metrics
+from valetstore.notify import Notifier, watchdog_interval
+from valetstore.replay.memory import MemoryReplaySet
+from valetstore.storage.disk import DiskStore
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS: Final = 0.25
+"""How often the key ring and the certificate are looked at: a change holds within a second."""
+
+
+class Daemon:
+    """One process of the gateway. `load_config` reads the settings again on reload; raises ConfigInvalid.
+
+    The constructor opens what can fail (audit, store, keys, certificate), so that a wrong setting is told
+    before anything is accepted.
+    """
+
+    def __init__(
+        self, config: Config, load_config: Callable[[], Config], environment: Mapping[str, str]
+    ) -> None:
+        self._config = config
+        self._load_config = load_config
+        self._notifier = Notifier(environment)
+        self._watchdog = watchdog_interval(environment)
+        self._ring_file = RingFile(config.data)
+        self._ring_stamp = self._ring_file.stamp()
+        listen = config.listen
+        self._tls = Tls(Path(listen.tls_cert), Path(listen.tls_key)) if listen.tls_cert else None
+        self._store = DiskStore(config.data, config.buckets, config.storage)
+        self._store.prepare()
+        self._replay = MemoryReplaySet(config.replay.replay_entries_max, config.keys.clock_skew_seconds)
+        self._metrics = Metrics()
+        self._transfers = Transfers()
+        self._service = Service([self._why_not_ready])
+        self._audit = Audit(config.audit, config.data)
+        self._proxies = TrustedProxies(listen.trusted_proxies)
+        self._book = ConnectionBook(config.limits, self._proxies, self._metrics)
+        self._gateway = self._make_gateway(config)
+        self._server = Server(config, self._make_handler(config), self._book, self._tls)
+        self._stop: asyncio.Event | None = None
+        self._name_gauges()
+
+    async def run(
+        self,
+        sockets: list[socket.socket],
+        metrics_socket: socket.socket | None,
+        on_ready: Callable[[], None],
+    ) -> None:
+        """Accept until `stop` is called; then drain, and end everything in order."""
+        self._stop = asyncio.Event()
+        self._audit.start()
+        metrics = MetricsListener(self._metrics)
+        tasks = [asyncio.create_task(self._watch()), asyncio.create_task(asyncio.to_thread(self._store.sweep))]
+        if self._watchdog is not None:
+            tasks.append(asyncio.create_task(self._pat_watchdog(self._watchdog)))
+        try:
+            await self._server.start(sockets)
+            if metrics_socket is not None:
+                await metrics.start(metrics_socket)
+            on_ready()
+            self._notifier.ready("accepting")
+            await self._stop.wait()
+            self._notifier.stopping("finishing transfers")
+            self._service.draining = True
+            await self._server.stop(self._config.listen.drain_seconds)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await metrics.stop()
+            await self._store.close()
+            await asyncio.to_thread(self._audit.close)
+
+    def stop(self) -> None:
+        """Begin to end; `run` returns once transfers have."""
+        if self._stop is not None:
+            self._stop.set()
+
+    def reload(self) -> None:
+        """Read settings, keys and certificate again; what is broken is told and the old stays in use."""
+        self._notifier.reloading()
+        self._audit.reopen()
+        try:
+            config = self._load_config()
+            changed = [name for name in _FIXED if getattr(config, name) != getattr(self._config, name)]
+            if changed:
+                log.warning("changes in %s hold after a restart", ", ".join(f"[{name}]" for name in changed))
+            self._book.limits = config.limits
+            self._gateway = self._make_gateway(config)
+            self._server.handler = self._make_handler(config)
+            log.info("settings and keys are reloaded")
+        except ConfigInvalid as error:
+            log.error("the reload is refused, the old settings stay: %s", error)
+        self._reload_changed_files()
+        self._notifier.ready("accepting")
+
+    def _make_gateway(self, config: Config) -> Gateway:
+        audience = Audience(config.keys.audience, config.keys.audience_required)
+        native = Native(config.keys.clock_skew_seconds, audience)
+        return Gateway((native,), self._ring_file.load(), self._replay)
+
+    def _make_handler(self, config: Config) -> Handler:
+        return Handler(
+            arrivals=Arrivals(self._proxies),
+            gateway=self._gateway,
+            objects=Objects(self._store, self._gateway, config, self._transfers),
+            service=self._service,
+            cors=Cors(config.cors_rules),
+            audit=self._audit,
+            metrics=self._metrics,
+            transfers=self._transfers,
+            hsts_seconds=config.listen.hsts_seconds,
+        )
+
+    def _name_gauges(self) -> None:
+        gauge = self._metrics.gauge
+        gauge("valetstore_connections", {}, lambda: len(self._book))
+        gauge("valetstore_transfers_in_flight", {"direction": "in"}, lambda: self._transfers.counts["in"])
+        gauge("valetstore_transfers_in_flight", {"direction": "out"}, lambda: self._transfers.counts["out"])
+        gauge("valetstore_replay_entries", {}, self._replay.entries)
+        gauge("valetstore_replay_entries_max", {}, lambda: self._config.replay.replay_entries_max)
+        gauge("valetstore_audit_dropped_total", {}, lambda: self._audit.dropped)
+        gauge("valetstore_disk_free_bytes", {"volume": "data"}, partial(_free_bytes, self._config.data))
+        for name, bucket in self._config.buckets.items():
+            if bucket.root:
+                gauge("valetstore_disk_free_bytes", {"volume": name}, partial(_free_bytes, Path(bucket.root)))
+
+    def _why_not_ready(self) -> str:
+        if self._store.suspect:
+            return f"a write failed on {', '.join(self._store.suspect)}: check the volume and restart"
+        if self._audit.required and not self._audit.accepting:
+            return "the audit cannot be written"
+        return ""
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            self._reload_changed_files()
+
+    def _reload_changed_files(self) -> None:
+        stamp = self._ring_file.stamp()
+        if stamp != self._ring_stamp:
+            self._ring_stamp = stamp
+            try:
+                self._gateway.keys = self._ring_file.load()
+                log.info("the key ring changed and is reloaded")
+            except ConfigInvalid as error:
+                log.error("the key ring changed and is refused, the old one stays: %s", error)
+        try:
+            if self._tls is not None and self._tls.reload_if_changed():
+                log.info("the certificate changed and is reloaded")
+        except ConfigInvalid as error:
+            log.error("the certificate changed and is refused, the old one stays: %s", error)
+
+    async def _pat_watchdog(self, interval: float) -> None:
+        while True:
+            self._notifier.watchdog()
+            await asyncio.sleep(interval)
+
+
+_FIXED: Final = ("listen", "replay", "storage", "audit", "buckets")
+"""Tables that are read once: sockets, folders and sizes made from them are in use."""
+
+
+def _free_bytes(path: Path) -> float:
+    with contextlib.suppress(OSError):
+        found = os.statvfs(path)
+        return float(found.f_bavail * found.f_frsize)
+    return float("nan")

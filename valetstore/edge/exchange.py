@@ -1,0 +1,101 @@
+"""Exchange: one request on one connection, as the edge works with it.
+
+This is what aiohttp's protocol is told to make of a parsed head (its `request_factory`): the raw message,
+the body stream, and the transport. It carries no verdict; whether a request was let in is an Admission.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+
+if TYPE_CHECKING:
+    from valetstore.edge.protocol import GatewayProtocol
+
+
+class Exchange:
+    """A request being answered. `body` is the decoded body stream, `started` a monotonic time in seconds.
+
+    `status`, `bytes_in`, `bytes_out` and `head_sent_at` grow as the answer does; the audit reads them.
+    """
+
+    def __init__(
+        self,
+        message: RawRequestMessage,
+        body: StreamReader,
+        protocol: "GatewayProtocol",
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> None:
+        self.message = message
+        self.body = body
+        self.protocol = protocol
+        self.writer = writer
+        self.started = time.monotonic()
+        self.status = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.head_sent_at: float | None = None
+        self.keep_alive = not message.should_close
+        # aiohttp's protocol expects these two of what its request factory makes.
+        self._task: asyncio.Task[None] | None = task
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The connection's transport; raises ConnectionResetError once it is gone."""
+        transport = self.protocol.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        return transport
+
+    @property
+    def body_is_whole(self) -> bool:
+        """Whether everything the client announced has arrived."""
+        return self.body.is_eof()
+
+    async def linger(self, seconds: float) -> None:
+        """Take and drop what the client still sends, for a moment, so that it gets to read the answer.
+
+        Closing at once would reset the connection under a client that is still writing (RFC 9112 section 9.6).
+        """
+        transport = self.protocol.transport
+        if transport is None or transport.is_closing():
+            return
+        if transport.can_write_eof():
+            transport.write_eof()
+        # Whatever ends the body ends the wait: the answer is out, and nobody is left to tell.
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(seconds):
+                while not self.body.is_eof():
+                    await self.body.readany()
+
+    def abort(self) -> None:
+        """Cut the connection, so that the client cannot take a part for the whole."""
+        self.keep_alive = False
+        if self.protocol.transport is not None:
+            self.protocol.transport.abort()
+
+    def _cancel(self, exc: BaseException) -> None:
+        """aiohttp: the connection was lost; whoever reads the body learns it."""
+        set_exception: Any = self.body.set_exception
+        set_exception(exc)
+
+    def _finish(self) -> None:
+        """aiohttp: the answer is about to be sent. There is nothing to clean up."""
+
+
+class Answered:
+    """What a handler returns to aiohttp's protocol: the answer is out, only keep-alive is left to say."""
+
+    def __init__(self, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+
+    async def prepare(self, _exchange: Exchange) -> None:
+        """Nothing is left to send."""
+
+    async def write_eof(self) -> None:
+        """Nothing is left to send."""

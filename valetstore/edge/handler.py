@@ -1,0 +1,118 @@
+"""One request from head to audit line: arrive, be judged, be answered, be told about."""
+
+import asyncio
+import logging
+import secrets
+from typing import Final
+
+from valetstore.audit import Audit
+from valetstore.edge.arrival import Arrivals
+from valetstore.edge.cors import Cors
+from valetstore.edge.exchange import Answered, Exchange
+from valetstore.edge.objects import Objects
+from valetstore.edge.replies import Header, Reply, problem
+from valetstore.edge.served import SAFETY
+from valetstore.edge.service import Service
+from valetstore.edge.story import Story
+from valetstore.edge.transfers import Transfers
+from valetstore.errors import Denied
+from valetstore.gateway import Gateway
+from valetstore.inbound import Inbound
+from valetstore.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+LINGER_SECONDS: Final = 2.0
+
+
+class Handler:
+    """What aiohttp's protocol calls for each request. Everything it needs is given to it once."""
+
+    def __init__(
+        self,
+        *,
+        arrivals: Arrivals,
+        gateway: Gateway,
+        objects: Objects,
+        service: Service,
+        cors: Cors,
+        audit: Audit,
+        metrics: Metrics,
+        transfers: Transfers,
+        hsts_seconds: int,
+    ) -> None:
+        self._arrivals = arrivals
+        self._gateway = gateway
+        self._objects = objects
+        self._service = service
+        self._cors = cors
+        self._audit = audit
+        self._metrics = metrics
+        self._transfers = transfers
+        self._hsts: Header = ("Strict-Transport-Security", f"max-age={hsts_seconds}")
+
+    async def __call__(self, exchange: Exchange) -> Answered:
+        """Answer one request. Nothing but cancellation leaves this."""
+        exchange.protocol.begin(exchange)
+        story = Story(self._audit, self._metrics, exchange, secrets.token_hex(8))
+        common: list[Header] = [("X-Request-Id", story.request_id), *SAFETY]
+        try:
+            reply = await self._reply(exchange, story, common)
+            try:
+                await self._send(reply, exchange, common)
+            finally:
+                reply.release()
+            if not exchange.body_is_whole:
+                await exchange.linger(LINGER_SECONDS)
+        except (ConnectionError, Denied) as error:
+            # Gone, or too slow with the answer half out: there is nobody to tell but the audit.
+            exchange.abort()
+            story.cut(error)
+        finally:
+            exchange.protocol.end()
+            story.over()
+        return Answered(exchange.keep_alive)
+
+    async def _send(self, reply: Reply, exchange: Exchange, common: list[Header]) -> None:
+        if isinstance(reply.body, bytes):
+            await reply.send(exchange, common)
+        else:
+            with self._transfers.moving("out"):
+                await reply.send(exchange, common)
+
+    async def _reply(self, exchange: Exchange, story: Story, common: list[Header]) -> Reply:
+        """The reply, whatever happens but a lost connection."""
+        try:
+            inbound = self._arrivals.inbound(exchange)
+            story.arrived(inbound)
+            if inbound.tls:
+                common.append(self._hsts)
+            common += self._cors.headers(inbound)
+            return await self._answer(exchange, inbound, story)
+        except Denied as denied:
+            story.refused(denied)
+            return problem(denied)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            log.exception("request %s failed", story.request_id)
+            fault = Denied("internal_error")
+            story.refused(fault)
+            return problem(fault)
+
+    async def _answer(self, exchange: Exchange, inbound: Inbound, story: Story) -> Reply:
+        if inbound.method == "OPTIONS":
+            return self._cors.preflight(inbound)
+        unkeyed = self._service.unkeyed(inbound)
+        if unkeyed is not None:
+            return unkeyed
+        if self._audit.required and not self._audit.accepting:
+            raise Denied("storage_unavailable", "The audit cannot be written.")
+        admission = await self._gateway.admit(inbound)
+        story.learned(admission)
+        if admission.intent.key is None and admission.intent.operation != "list":
+            reply = self._service.keyed(admission)
+        else:
+            reply = await self._objects.answer(exchange, admission, story.admitted)
+        story.admitted()
+        return reply

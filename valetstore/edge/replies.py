@@ -1,0 +1,128 @@
+"""Replies: a status, headers and a body, written to the connection in as few writes as there can be."""
+
+import time
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from valetstore.edge.exchange import Exchange
+from valetstore.edge.stream import Body
+from valetstore.encoding import http_date
+from valetstore.errors import REFUSALS, Denied
+
+Header = tuple[str, str]
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_STATUS_LINES: Final = {
+    status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+# A reply to these never has a body, and Content-Length would describe one (RFC 9110 section 8.6).
+_NO_LENGTH: Final = frozenset({204, 304})
+
+
+class Reply:
+    """One reply. `headers` values are header text (latin-1); `body` is bytes, a Body to stream, or nothing.
+
+    `close` ends the connection after it.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        headers: list[Header] | None = None,
+        body: bytes | Body = b"",
+        *,
+        close: bool = False,
+    ) -> None:
+        self.status = status
+        self.headers = headers or []
+        self.body = body
+        self.close = close
+
+    @property
+    def length(self) -> int:
+        """The body's length in bytes."""
+        return len(self.body)
+
+    async def send(self, exchange: Exchange, common: list[Header]) -> None:
+        """Write it, with the headers that all replies of this exchange carry.
+
+        Raises ConnectionError where the client is gone. A refusal that comes before the body was read ends
+        the connection: what follows on it would be the rest of that body.
+        """
+        if self.close or not exchange.body_is_whole or exchange.protocol.is_closing:
+            exchange.keep_alive = False
+        head = self._head(exchange, common)
+        exchange.status = self.status
+        exchange.head_sent_at = time.monotonic()
+        with_body = exchange.message.method != "HEAD" and self.status not in _NO_LENGTH
+        if not with_body or not self.length:
+            exchange.transport.write(head)
+        elif isinstance(self.body, bytes):
+            exchange.transport.write(head + self.body)
+            exchange.bytes_out += len(self.body)
+        else:
+            await self.body.send(exchange, head)
+        await exchange.protocol.drained()
+
+    def release(self) -> None:
+        """Let go of what the body is read from."""
+        if not isinstance(self.body, bytes):
+            self.body.close()
+
+    def _head(self, exchange: Exchange, common: list[Header]) -> bytes:
+        lines = [_STATUS_LINES[HTTPStatus(self.status)]]
+        for name, value in (*self.headers, *common):
+            lines.append(f"{name}: {value}\r\n".encode("latin-1"))
+        if self.status not in _NO_LENGTH:
+            lines.append(b"Content-Length: %d\r\n" % self.length)
+        lines.append(b"Date: " + http_date(int(time.time())).encode() + b"\r\n")
+        if not exchange.keep_alive:
+            lines.append(b"Connection: close\r\n")
+        elif exchange.message.version == (1, 0):
+            lines.append(b"Connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+
+def problem(denied: Denied) -> Reply:
+    """A refusal as `application/problem+json` (RFC 9457) with the member `code`."""
+    body = {
+        "type": "about:blank",
+        "title": REFUSALS[denied.code].text,
+        "status": denied.status,
+        "code": denied.code,
+    }
+    if denied.detail:
+        body["detail"] = denied.detail
+    headers = [
+        ("Content-Type", "application/problem+json"),
+        ("X-Valet-Error", denied.code),
+        ("Cache-Control", "no-store"),
+        *refusal_headers(denied),
+    ]
+    return Reply(denied.status, headers, msgspec.json.encode(body))
+
+
+def refusal_headers(denied: Denied) -> list[Header]:
+    """The headers that a status asks for, in whatever form the refusal is written."""
+    headers = []
+    if denied.status == 401:
+        # RFC 6750 section 3: the error attribute only where a key was given.
+        error = "" if denied.code == "key_missing" else ', error="invalid_token"'
+        headers.append(("WWW-Authenticate", f'Bearer realm="valetstore"{error}'))
+    if denied.code == "range_not_satisfiable":
+        headers.append(("Content-Range", f"bytes */{denied.evidence.get('size', '*')}"))
+    if denied.code == "method_not_allowed":
+        headers.append(("Allow", "GET, HEAD, PUT, DELETE, OPTIONS"))
+    if denied.status in (429, 503):
+        headers.append(("Retry-After", str(denied.evidence.get("retry_after", 5))))
+    return headers
+
+
+def json_reply(value: object, status: int = 200) -> Reply:
+    """A small JSON document."""
+    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    return Reply(status, headers, msgspec.json.encode(value))

@@ -1,0 +1,108 @@
+"""What a download's head says: the object's own headers, made safe to open in a browser.
+
+Anyone with a write key chooses an object's content type. So nothing served may run as a page of this host:
+it is sandboxed, its type is not guessed, and types that can carry script are offered for saving.
+"""
+
+import base64
+import re
+from typing import Final
+
+from valetstore.edge.replies import Header
+from valetstore.encoding import content_disposition, http_date
+from valetstore.errors import Denied
+from valetstore.grants.grant import Grant
+from valetstore.inbound import Inbound
+from valetstore.storage.promise import SHA256, Metadata, ObjectInfo
+
+META_PREFIX: Final = "X-Valet-Meta-"
+METADATA_BYTES_MAX: Final = 3_000
+"""All names and values an upload sends to be kept: they live in one extended attribute of 4,000 bytes."""
+
+KEPT: Final = {
+    "content-disposition": "Content-Disposition",
+    "content-encoding": "Content-Encoding",
+    "content-language": "Content-Language",
+    "cache-control": "Cache-Control",
+    "expires": "Expires",
+}
+"""Representation headers that are stored with an object and returned with it."""
+
+SAFETY: Final[tuple[Header, ...]] = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "sandbox; default-src 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+)
+
+_ACTIVE: Final = frozenset({"text/html", "text/xml", "application/xml", "text/xsl"})
+_UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+_FILENAME: Final = re.compile(r'(?i)filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))')
+
+
+def metadata_of(inbound: Inbound) -> Metadata:
+    """What an upload's head says about its object. Raises `metadata_too_large`."""
+    headers = {name: value for name in KEPT if (value := inbound.header(name)) is not None}
+    user = {}
+    for raw_name, _ in inbound.headers:
+        name = raw_name.decode("latin-1").lower()
+        if name.startswith(META_PREFIX.lower()):
+            user[name.removeprefix(META_PREFIX.lower())] = inbound.header(name) or ""
+    content_type = inbound.header("content-type")
+    kept = [content_type or "", *headers.values(), *user, *user.values()]
+    # Latin-1 text takes up to two bytes a character in the attribute.
+    if sum(len(text.encode("utf-8")) for text in kept) > METADATA_BYTES_MAX:
+        raise Denied("metadata_too_large", f"At most {METADATA_BYTES_MAX} bytes of kept headers.")
+    return Metadata(content_type=content_type, headers=headers, user=user)
+
+
+def validators(info: ObjectInfo) -> list[Header]:
+    """What a client compares later: on 200, 206 and 304 alike."""
+    return [("ETag", info.etag), ("Last-Modified", http_date(info.modified))]
+
+
+def download_headers(info: ObjectInfo, grant: Grant) -> list[Header]:
+    """The whole head of a 200 or 206 but for its length: the object's headers, the key's overrides, safety."""
+    kept = info.metadata.headers | dict(grant.response)
+    content_type = kept.pop("content-type", None) or info.metadata.content_type or "application/octet-stream"
+    kept.setdefault("cache-control", "private")
+    if is_active(content_type):
+        kept["content-disposition"] = _as_attachment(kept.get("content-disposition", "attachment"))
+    headers = [("Content-Type", sendable(content_type)), ("Accept-Ranges", "bytes"), *validators(info)]
+    for name, value in kept.items():
+        value = _disposition(value) if name == "content-disposition" else sendable(value)
+        headers.append((KEPT[name], value))
+    headers += [(META_PREFIX + name, sendable(value)) for name, value in info.metadata.user.items()]
+    if SHA256 in info.digests:
+        # RFC 9530 section 3: over the whole representation, so a part carries it too.
+        headers.append(("Repr-Digest", f"sha-256=:{base64.b64encode(info.digests[SHA256]).decode()}:"))
+    return headers
+
+
+def is_active(content_type: str) -> bool:
+    """Whether a browser might run script in it: HTML, SVG and all XML."""
+    essence = content_type.partition(";")[0].strip().lower()
+    return essence in _ACTIVE or essence.endswith("+xml")
+
+
+def sendable(value: str) -> str:
+    """Header text that cannot split a header, nor fail to be sent."""
+    return _UNSENDABLE.sub("", value).encode("latin-1", "replace").decode("latin-1")
+
+
+def _as_attachment(value: str) -> str:
+    kind, semicolon, rest = value.partition(";")
+    return f"attachment{semicolon}{rest}" if kind.strip().lower() != "attachment" else value
+
+
+def _disposition(value: str) -> str:
+    """Non-ASCII file names in RFC 5987's form; what is plain stays as it is."""
+    value = _UNSENDABLE.sub("", value)
+    found = _FILENAME.search(value)
+    if value.isascii() or not found:
+        return sendable(value)
+    name = re.sub(r"\\(.)", r"\1", found[1]) if found[1] is not None else found[2].strip()
+    try:  # a stored header's bytes are kept as latin-1 and were most likely UTF-8
+        name = name.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        pass
+    return content_disposition(value.partition(";")[0].strip() or "attachment", name)

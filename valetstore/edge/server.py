@@ -1,0 +1,89 @@
+"""Server: the handler on its sockets, with aiohttp's server between them; and its graceful end."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+
+from valetstore.config import Config
+from valetstore.edge.book import ConnectionBook
+from valetstore.edge.exchange import Answered, Exchange
+from valetstore.edge.handler import Handler
+from valetstore.edge.protocol import GatewayProtocol
+from valetstore.edge.tls import Tls
+from valetstore.errors import ConfigInvalid
+
+log = logging.getLogger(__name__)
+
+LINE_BYTES_MAX: Final = 16_384
+"""One request line or header field: a key may take 8 KiB, and some share their line with a long name."""
+HEADERS_MAX: Final = 128
+CANCEL_SECONDS: Final = 2.0
+
+
+class Server:
+    """Accepts connections from `start` until `stop`. `handler` may be replaced at any time."""
+
+    def __init__(self, config: Config, handler: Handler, book: ConnectionBook, tls: Tls | None) -> None:
+        if HttpRequestParser is HttpRequestParserPy:
+            # The Python parser reads some malformed requests differently.
+            raise ConfigInvalid("aiohttp runs without its C parser; install a wheel of it for this platform")
+        self._config = config
+        self._book = book
+        self._tls = tls
+        self.handler = handler
+        call: Any = self._handle
+        make: Any = Exchange
+        self._manager = web.Server(call, request_factory=make)
+        self._listeners: list[asyncio.Server] = []
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        """Accept on these listening sockets."""
+        loop = asyncio.get_running_loop()
+        self._sweeping = loop.create_task(self._book.sweep())
+        for sock in sockets:
+            tls: dict[str, Any] = {}
+            if self._tls is not None and sock.family != socket.AF_UNIX:
+                tls = {"ssl": self._tls.context, "ssl_handshake_timeout": self._config.limits.header_seconds}
+            self._listeners.append(await loop.create_server(self._protocol, sock=sock, **tls))
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Stop accepting, end idle connections, let transfers finish for `drain_seconds`, cut the rest."""
+        for listener in self._listeners:
+            listener.close()
+        self._manager.pre_shutdown()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + drain_seconds
+        while len(self._book) and loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        if len(self._book):
+            log.warning("%d connections did not end in %s s and are cut", len(self._book), drain_seconds)
+        await self._manager.shutdown(timeout=CANCEL_SECONDS if len(self._book) else 0)
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeping
+
+    async def _handle(self, exchange: Exchange) -> Answered:
+        # Looked up each time: a reload swaps the handler, and connections stay.
+        return await self.handler(exchange)
+
+    def _protocol(self) -> GatewayProtocol:
+        return GatewayProtocol(
+            self._manager,
+            self._book,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=self._config.limits.keep_alive_seconds,
+            access_log=None,  # aiohttp's would print the query, that is, keys
+            logger=log,
+            auto_decompress=False,  # an upload is kept as it was sent
+            lingering_time=0,  # done by Exchange.linger, which swallows what a vanished client leaves
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=LINE_BYTES_MAX,
+            max_headers=HEADERS_MAX,
+        )

@@ -1,0 +1,56 @@
+"""The gateway's own paths, below /_valet/: is it alive, is it ready, how does a request arrive.
+
+`live` and `ready` need no key and tell nothing about objects. `echo` shows a request's own facts to whoever
+has a key for it: `valetstore check` signs one, to find out what a proxy in front does to paths and Host.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from valetstore.edge.replies import Reply, json_reply
+from valetstore.errors import Denied
+from valetstore.grants.grant import Admission
+from valetstore.inbound import Inbound
+
+LIVE: Final = b"/_valet/live"
+READY: Final = b"/_valet/ready"
+ECHO_PREFIX: Final = "/_valet/echo/"
+
+WhyNot = Callable[[], str]
+"""A reason not to be ready, "" where there is none."""
+
+
+class Service:
+    """Health and echo. `why_not` are asked each time; `draining` once the gateway is about to end."""
+
+    def __init__(self, why_not: Sequence[WhyNot]) -> None:
+        self._why_not = why_not
+        self.draining = False
+
+    def unkeyed(self, inbound: Inbound) -> Reply | None:
+        """The answer to a path that needs no key; None for any other."""
+        if inbound.raw_path not in (LIVE, READY):
+            return None
+        if inbound.method not in ("GET", "HEAD"):
+            raise Denied("method_not_allowed")
+        return json_reply({"live": True}) if inbound.raw_path == LIVE else self._ready()
+
+    def keyed(self, admission: Admission) -> Reply:
+        """The answer to an admitted request below /_valet/. Raises `not_found`."""
+        inbound = admission.inbound
+        if admission.intent.operation != "read" or not admission.intent.path.startswith(ECHO_PREFIX):
+            raise Denied("not_found")
+        facts = {
+            "raw_path": inbound.raw_path.decode("latin-1"),
+            "path": inbound.path,
+            "host": inbound.host,
+            "address": str(inbound.peer or ""),
+            "https": inbound.tls,
+        }
+        return json_reply(facts)
+
+    def _ready(self) -> Reply:
+        reasons = [reason for ask in self._why_not if (reason := ask())]
+        if self.draining:
+            reasons.append("the gateway is stopping")
+        return json_reply({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)

@@ -1,0 +1,125 @@
+"""Story: what is told about one exchange, to the audit and the metrics.
+
+Rule 1: every request has exactly one decision line, the moment it is known; one that moved bytes has a
+transfer line when it is over. Neither ever holds a key or a query.
+Rule 2: telling never waits and never fails.
+"""
+
+import time
+from typing import Literal
+
+from valetstore.audit import Audit, AuditEvent, rfc3339
+from valetstore.edge.exchange import Exchange
+from valetstore.errors import Denied
+from valetstore.gateway import describe
+from valetstore.grants.grant import Admission
+from valetstore.inbound import Inbound
+from valetstore.metrics import Metrics
+
+_KNOWN = ("dialect", "operation", "signing_key", "key_identity", "subject", "ctx")
+
+
+class Story:
+    """One exchange's lines. `request_id` is what X-Request-Id says."""
+
+    def __init__(self, audit: Audit, metrics: Metrics, exchange: Exchange, request_id: str) -> None:
+        self._audit = audit
+        self._metrics = metrics
+        self._exchange = exchange
+        self.request_id = request_id
+        self._inbound: Inbound | None = None
+        self._about: dict[str, object] = {}
+        self._code = ""
+        self._reason = ""
+        self._decision: Literal["admitted", "refused", ""] = ""
+
+    def arrived(self, inbound: Inbound) -> None:
+        """The request has a shape."""
+        self._inbound = inbound
+
+    def learned(self, admission: Admission) -> None:
+        """A key was proven and covers the request."""
+        self._about = describe(admission.grant, admission.intent)
+
+    def admitted(self) -> None:
+        """The decision: the request is served."""
+        if not self._decision:
+            self._decide("admitted")
+
+    def refused(self, denied: Denied) -> None:
+        """The decision: it is not; or, after it was admitted, what came of it."""
+        for name in _KNOWN:
+            if denied.evidence.get(name):
+                self._about.setdefault(name, denied.evidence[name])
+        self._code = denied.code
+        self._reason = _reason(denied)
+        if not self._decision:
+            self._decide("refused")
+
+    def cut(self, error: BaseException) -> None:
+        """The connection ended before the exchange did."""
+        if not self._code:
+            self._code = "connection_lost"
+            self._reason = str(error)
+
+    def over(self) -> None:
+        """The exchange is over: a transfer line where bytes were moved, and the figures."""
+        exchange = self._exchange
+        took = time.monotonic() - exchange.started
+        operation = str(self._about.get("operation", ""))
+        if exchange.head_sent_at is not None:
+            self._metrics.first_byte(operation, exchange.head_sent_at - exchange.started)
+        self._metrics.finished(operation, took)
+        self._metrics.moved("in", exchange.bytes_in)
+        self._metrics.moved("out", exchange.bytes_out)
+        if self._decision == "admitted" and (operation == "write" or exchange.bytes_in or exchange.bytes_out):
+            event = self._event("transfer")
+            event.bytes = exchange.bytes_in or exchange.bytes_out
+            event.duration_ms = round(took * 1000, 3)
+            event.status = exchange.status or None
+            self._audit.write(event)
+
+    def _decide(self, decision: Literal["admitted", "refused"]) -> None:
+        self._decision = decision
+        about = self._about
+        dialect, operation = str(about.get("dialect", "")), str(about.get("operation", ""))
+        self._metrics.decided(dialect, operation, self._code or "ok")
+        event = self._event("decision")
+        event.decision = decision
+        self._audit.write(event)
+
+    def _event(self, kind: Literal["decision", "transfer"]) -> AuditEvent:
+        about, inbound = self._about, self._inbound
+        event = AuditEvent(
+            time=rfc3339(time.time()),
+            request_id=self.request_id,
+            event=kind,
+            code=self._code,
+            reason=self._reason,
+            dialect=str(about.get("dialect", "")),
+            signing_key=str(about.get("signing_key", "")),
+            key_identity=str(about.get("key_identity", "")),
+            subject=str(about.get("subject", "")),
+            ctx=about.get("ctx"),
+            operation=str(about.get("operation", "")),
+            method=self._exchange.message.method,
+        )
+        if inbound is not None:
+            event.object = _object(inbound)
+            event.address = str(inbound.peer or "")
+            event.user_agent = inbound.header("user-agent") or ""
+        return event
+
+
+def _object(inbound: Inbound) -> str:
+    """The path as it was understood, or as it arrived where it was not; never the query."""
+    try:
+        return inbound.path
+    except Denied:
+        return inbound.raw_path.decode("latin-1")
+
+
+def _reason(denied: Denied) -> str:
+    evidence = {name: value for name, value in denied.evidence.items() if name not in _KNOWN}
+    told = [denied.detail, *(f"{name}={value}" for name, value in evidence.items())]
+    return " ".join(part for part in told if part)

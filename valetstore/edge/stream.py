@@ -1,0 +1,160 @@
+"""Bodies on their way out: from an object to the socket, without passing through Python where possible.
+
+Rule 1: one transfer holds a bounded amount of memory, however slow its client is.
+Rule 2: the head has gone out with a length, so a fault on the way cuts the connection: a client must
+never take a part for the whole.
+Rule 3: the event loop does not wait for a disk: bytes that are not in the page cache are read by a thread
+before they are sent.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from typing import Final, Protocol
+
+from valetstore.edge.exchange import Exchange
+from valetstore.edge.pace import Pace
+from valetstore.errors import Denied
+from valetstore.storage.promise import OpenObject
+
+COPY_BYTES: Final = 256 * 1024
+"""One read where bytes are copied (TLS, small bodies, stores without descriptors)."""
+
+SENDFILE_BYTES: Final = 1024 * 1024
+"""One sendfile call: far more than a socket takes at once, so the socket decides."""
+
+
+class Body(Protocol):
+    """A body with a known length that sends itself, its head first."""
+
+    def __len__(self) -> int:
+        """Bytes."""
+
+    async def send(self, exchange: Exchange, head: bytes) -> None:
+        """Send head and body; counts `exchange.bytes_out`. Raises ConnectionError where the client is gone."""
+
+    def close(self) -> None:
+        """Let go of what it is read from; called once it is sent or given up."""
+
+
+class ObjectBody:
+    """`count` bytes of an object from `start`; `pace` is how slowly the client may take them."""
+
+    def __init__(self, opened: OpenObject, start: int, count: int, pace: Pace) -> None:
+        self._opened = opened
+        self._start = start
+        self._count = count
+        self._pace = pace
+
+    def __len__(self) -> int:
+        return self._count
+
+    async def send(self, exchange: Exchange, head: bytes) -> None:
+        """By one write where it is small, by sendfile over plain TCP, else by copying."""
+        try:
+            if self._count <= COPY_BYTES:
+                data = await self._read(self._start, self._count)
+                exchange.transport.write(head + data)
+                exchange.bytes_out += len(data)
+            elif (descriptor := self._opened.fileno()) is not None and _is_plain(exchange):
+                await self._sendfile(exchange, head, descriptor)
+            else:
+                await self._copy(exchange, head)
+        except Denied as denied:
+            exchange.abort()
+            raise ConnectionAbortedError(denied.evidence.get("reason") or denied.text) from denied
+
+    def close(self) -> None:
+        """Let go of the object."""
+        self._opened.close()
+
+    async def _read(self, start: int, count: int) -> bytes:
+        data = await self._opened.read(start, count)
+        while len(data) < count:
+            more = await self._opened.read(start + len(data), count - len(data))
+            if not more:
+                raise Denied("storage_error", reason="the object became shorter while it was read")
+            data += more
+        return data
+
+    async def _copy(self, exchange: Exchange, head: bytes) -> None:
+        exchange.transport.write(head)
+        at, end = self._start, self._start + self._count
+        while at < end:
+            data = await self._read(at, min(COPY_BYTES, end - at))
+            exchange.transport.write(data)
+            await exchange.protocol.drained(self._pace.grace_seconds)
+            at += len(data)
+            exchange.bytes_out += len(data)
+            self._pace.moved(len(data), time.monotonic())
+
+    async def _sendfile(self, exchange: Exchange, head: bytes, descriptor: int) -> None:
+        # A second descriptor of the same connection: uvloop has no sendfile, and lets nobody else watch its own.
+        await exchange.protocol.flushed(self._pace.grace_seconds)
+        with socket.socket(fileno=os.dup(_socket_number(exchange))) as out:
+            out.setblocking(False)
+            await self._send_head(out, head)
+            at, end = self._start, self._start + self._count
+            while at < end:
+                count = min(SENDFILE_BYTES, end - at)
+                await self._warm(descriptor, at, count)
+                try:
+                    sent = os.sendfile(out.fileno(), descriptor, at, count)
+                except BlockingIOError:
+                    await self._writable(out)
+                    continue
+                if not sent:
+                    raise Denied("storage_error", reason="the object became shorter while it was sent")
+                at += sent
+                exchange.bytes_out += sent
+                self._pace.moved(sent, time.monotonic())
+                if sent < count:
+                    await self._writable(out)
+                else:
+                    await asyncio.sleep(0)  # a fast client must not keep the loop from the others
+
+    async def _send_head(self, out: socket.socket, head: bytes) -> None:
+        while head:
+            try:
+                head = head[out.send(head, socket.MSG_MORE) :]
+            except BlockingIOError:
+                await self._writable(out)
+
+    async def _writable(self, out: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        loop.add_writer(out.fileno(), _wake, ready)
+        try:
+            async with asyncio.timeout(self._pace.grace_seconds):
+                await ready
+        except TimeoutError:
+            raise Denied("request_timeout", reason="the client took no bytes") from None
+        finally:
+            loop.remove_writer(out.fileno())
+
+    async def _warm(self, descriptor: int, start: int, count: int) -> None:
+        """Have a thread read what is not in the page cache, so that sendfile does not wait for a disk."""
+        probe = bytearray(1)
+        try:
+            for at in (start, start + count - 1):
+                os.preadv(descriptor, [probe], at, os.RWF_NOWAIT)
+        except BlockingIOError:
+            await self._opened.read(start, count)
+        except OSError:
+            return  # this file system cannot tell; sendfile reports any fault
+
+
+def _wake(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+def _is_plain(exchange: Exchange) -> bool:
+    transport = exchange.transport
+    return transport.get_extra_info("sslcontext") is None and transport.get_extra_info("socket") is not None
+
+
+def _socket_number(exchange: Exchange) -> int:
+    number: int = exchange.transport.get_extra_info("socket").fileno()
+    return number

@@ -1,0 +1,120 @@
+"""Wire forms, read strictly: base64url, percent-encoding, queries, integers, HTTP dates, JSON.
+
+Everything here is pure and raises ValueError on anything that is not exactly the form it reads. One
+meaning per text: where a decoder of the standard library is lenient (`int(" 1_0")`, base64 with junk,
+JSON with a key given twice), the lenient reading is refused, because a key that can be written in two
+ways can be used twice.
+"""
+
+import binascii
+import datetime
+import re
+from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
+
+_WIRE_INT: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
+_BAD_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_URLSAFE_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+_STANDARD_TO_URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
+
+_DAY: Final = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_MONTH: Final = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_CLOCK: Final = r"[0-2][0-9]:[0-5][0-9]:[0-6][0-9]"
+# RFC 9110 section 5.6.7: one form to send, two obsolete ones that a recipient must still read.
+_IMF_FIXDATE: Final = re.compile(rf"{_DAY}, [0-3][0-9] {_MONTH} [0-9]{{4}} {_CLOCK} GMT", re.ASCII)
+_RFC850_DATE: Final = re.compile(rf"[A-Z][a-z]+day, [0-3][0-9]-{_MONTH}-[0-9]{{2}} {_CLOCK} GMT", re.ASCII)
+_ASCTIME_DATE: Final = re.compile(rf"{_DAY} {_MONTH} [ 0-3][0-9] {_CLOCK} [0-9]{{4}}", re.ASCII)
+
+
+def b64url_encode(data: bytes) -> bytes:
+    """base64url without padding (RFC 7515 section 2)."""
+    return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_STANDARD_TO_URLSAFE)
+
+
+def b64url_decode(text: bytes) -> bytes:
+    """Decode unpadded base64url; only the one canonical text of those bytes is accepted."""
+    standard = text.translate(_URLSAFE_TO_STANDARD)
+    try:
+        data = binascii.a2b_base64(standard + b"=" * (-len(standard) % 4))
+    except binascii.Error as error:
+        raise ValueError("not base64url") from error
+    # `QQ` and `QR` decode alike and junk is skipped: comparing with the re-encoding closes both.
+    if b64url_encode(data) != text:
+        raise ValueError("not canonical base64url")
+    return data
+
+
+def percent_decode(raw: bytes) -> str:
+    """Percent-decode once, as strict UTF-8. `+` stays `+` (RFC 3986 knows no other meaning)."""
+    if b"%" in raw:
+        if _BAD_PERCENT.search(raw):
+            raise ValueError("a percent sign without two hexadecimal digits")
+        raw = unquote_to_bytes(raw)
+    return raw.decode("utf-8", "strict")
+
+
+def split_query(raw: bytes) -> tuple[tuple[str, str], ...]:
+    """A raw query as decoded (name, value) pairs in order; a name without `=` has the value ""."""
+    pairs = []
+    for part in raw.split(b"&"):
+        if part:
+            name, _, value = part.partition(b"=")
+            pairs.append((percent_decode(name), percent_decode(value)))
+    return tuple(pairs)
+
+
+def wire_int(text: str) -> int:
+    """A non-negative integer of 1 to 19 ASCII digits: no sign, space, underscore or other script."""
+    if not _WIRE_INT.fullmatch(text):
+        raise ValueError("not a plain decimal integer")
+    return int(text)
+
+
+def parse_http_date(text: str) -> int | None:
+    """An HTTP date as whole seconds since the epoch, or None where it is not one (RFC 9110 5.6.7)."""
+    if not (_IMF_FIXDATE.fullmatch(text) or _RFC850_DATE.fullmatch(text) or _ASCTIME_DATE.fullmatch(text)):
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:  # the 31st of February
+        return None
+    if moment.tzinfo is None:  # asctime carries no zone; it is GMT
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return int(moment.timestamp())
+
+
+@lru_cache(maxsize=4096)
+def http_date(seconds: int) -> str:
+    """Seconds since the epoch in the one form that is sent: `Sun, 06 Nov 1994 08:49:37 GMT`."""
+    return format_datetime(datetime.datetime.fromtimestamp(seconds, datetime.UTC), usegmt=True)
+
+
+def strict_json(data: bytes) -> object:
+    """Decode JSON; a member given twice, NaN, an overlong number, or deep nesting is refused.
+
+    msgspec refuses all but the first. A member given twice is found by writing the value back: a text
+    has two quotes a string (those inside one are escaped and taken off), so a dropped member leaves
+    fewer. Only a text that spells a closing backslash as `\\u005c` is refused without need.
+    """
+    try:
+        value: object = msgspec.json.decode(data)
+        written = msgspec.json.encode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if data.count(b'"') - data.count(b'\\"') != written.count(b'"') - written.count(b'\\"'):
+        raise ValueError("not JSON: a member is given twice")
+    return value
+
+
+def content_disposition(kind: str, filename: str) -> str:
+    """`attachment; filename="x"`, with the RFC 5987 form beside it where the name is not plain ASCII (RFC 6266)."""
+    plain = filename.encode("ascii", "replace").decode().replace("?", "_") if not filename.isascii() else filename
+    plain = re.sub(r'[\x00-\x1f\x7f"\\]', "_", plain)
+    value = f'{kind}; filename="{plain}"'
+    if plain != filename:
+        value += f"; filename*=UTF-8''{quote(filename, safe='!#$&+-.^_`|~', encoding='utf-8', errors='replace')}"
+    return value

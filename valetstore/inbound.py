@@ -1,0 +1,139 @@
+"""Inbound: one request as frozen facts, before anyone judges it.
+
+Rule 1: the target is kept as the bytes that arrived; it is split once and percent-decoded once.
+Rule 2: the clock is read once, by whoever makes the Inbound; nothing behind it reads a clock.
+Rule 3: nothing here knows a socket or a server: a captured request of any date can be replayed.
+"""
+
+import re
+from functools import cached_property
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+from valetstore.encoding import percent_decode, split_query
+from valetstore.errors import Denied
+
+Address = IPv4Address | IPv6Address
+Headers = tuple[tuple[bytes, bytes], ...]
+
+# Space and controls would split the request line elsewhere, `#` is never sent (RFC 9112 section 3.2).
+_TARGET_FORBIDDEN: Final = re.compile(rb"[\x00-\x20\x7f#]")
+# reg-name, IPv4 or [IPv6], with a port (RFC 9110 section 7.2, RFC 3986 section 3.2.2), no userinfo.
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
+
+class Inbound:
+    """A request: method, raw target, headers, source, TLS, and the moment it was received.
+
+    `peer` is the client's address after trusted-proxy rules (None for a Unix socket without a proxy),
+    `tls` whether the client spoke HTTPS, `host` the authority it asked for, `now` seconds since the epoch.
+    """
+
+    # A plain class with cached properties: most requests need two of these views, none needs all.
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        *,
+        now: float,
+        peer: Address | None = None,
+        tls: bool = False,
+        host: str | None = None,
+    ) -> None:
+        if not target.startswith(b"/") or _TARGET_FORBIDDEN.search(target):
+            # Absolute-form would override Host, authority-form and `*` name no object.
+            raise Denied("target_invalid", "It must start with a slash and hold no space, control or `#`.")
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.now = now
+        self.peer = peer
+        self.tls = tls
+        self.raw_path, _, self.raw_query = target.partition(b"?")
+        self.host = host if host is not None else (self.header("host") or "")
+
+    @classmethod
+    def from_raw(
+        cls, head: bytes, *, now: float, peer: str | None = None, tls: bool = False
+    ) -> "Inbound":
+        """From a request's raw head (request line and headers), as captured or published.
+
+        Raises `request_malformed` where the head is not one. The daemon itself parses with aiohttp's C
+        parser; this is for vectors and `inspect`, which go through the very `verify` that serves.
+        """
+        lines = head.replace(b"\r\n", b"\n").split(b"\n\n", 1)[0].split(b"\n")
+        words = lines[0].split(b" ")
+        if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
+            raise Denied("request_malformed", "The request line has a method, a target and HTTP/1.1.")
+        headers = []
+        for line in lines[1:]:
+            name, colon, value = line.partition(b":")
+            if not colon or not name or name != name.strip():
+                raise Denied("request_malformed", "A header line is a name, a colon and a value.")
+            headers.append((name, value.strip(b" \t")))
+        address = ip_address(peer) if peer else None
+        return cls(words[0].decode("ascii"), words[1], tuple(headers), now=now, peer=address, tls=tls)
+
+    @cached_property
+    def path(self) -> str:
+        """The path, decoded once; raises `target_invalid` or `object_key_invalid`."""
+        try:
+            return percent_decode(self.raw_path)
+        except UnicodeDecodeError:
+            raise Denied("object_key_invalid", "The path is not UTF-8 once decoded.") from None
+        except ValueError as error:
+            raise Denied("target_invalid", f"The path has {error}.") from None
+
+    @cached_property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        """The query as decoded pairs in order; raises `target_invalid`."""
+        try:
+            return split_query(self.raw_query)
+        except UnicodeDecodeError:
+            raise Denied("target_invalid", "The query is not UTF-8 once decoded.") from None
+        except ValueError as error:
+            raise Denied("target_invalid", f"The query has {error}.") from None
+
+    def parameters(self, name: str) -> list[str]:
+        """Every value of one query parameter, in order."""
+        return [value for key, value in self.query if key == name]
+
+    def parameter(self, name: str) -> str | None:
+        """The one value of a query parameter; given twice, `parameter_invalid`."""
+        values = self.parameters(name)
+        if len(values) > 1:
+            raise Denied("parameter_invalid", f"`{name}` is given more than once.")
+        return values[0] if values else None
+
+    @cached_property
+    def _by_name(self) -> dict[bytes, list[bytes]]:
+        by_name: dict[bytes, list[bytes]] = {}
+        for name, value in self.headers:
+            by_name.setdefault(name.lower(), []).append(value)
+        return by_name
+
+    def header_values(self, name: str) -> list[str]:
+        """Every field value of one header, in order. Bytes become characters one to one (latin-1)."""
+        return [value.decode("latin-1") for value in self._by_name.get(name.encode("ascii"), ())]
+
+    def header(self, name: str) -> str | None:
+        """A header by its lower-case name, its values joined as RFC 9110 section 5.3 says; or None."""
+        values = self._by_name.get(name.encode("ascii"))
+        return None if values is None else b", ".join(values).decode("latin-1")
+
+    @cached_property
+    def cookies(self) -> tuple[tuple[str, str], ...]:
+        """All cookie pairs (RFC 6265 section 4.2.1), in order."""
+        pairs = []
+        for line in self.header_values("cookie"):
+            for part in line.split(";"):
+                name, equals, value = part.strip(" \t").partition("=")
+                if equals:
+                    pairs.append((name, value.strip('"')))
+        return tuple(pairs)
+
+
+def host_is_valid(host: str) -> bool:
+    """Whether this is an authority without userinfo: a name or an address, perhaps with a port."""
+    return _HOST.fullmatch(host.encode("latin-1", "replace")) is not None

@@ -1,0 +1,191 @@
+"""Key material: what each JWS algorithm generates, loads, signs and verifies with (RFC 7518, RFC 8037).
+
+Rule 1: the algorithm belongs to the signing key. A token's header is compared with it, never obeyed.
+Rule 2: material is checked where it is loaded (length, curve, type), so that verifying needs no checks.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from typing import Final, NamedTuple, cast
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+
+from valetstore.errors import ConfigInvalid
+
+SECRET_BYTES_MIN: Final = 32
+"""HS256 needs a key at least as long as its hash (RFC 7518 section 3.2)."""
+
+RSA_BITS_MIN: Final = 2048
+"""RFC 7518 section 3.3."""
+
+_P256_BYTES: Final = 32
+
+Secret = bytes
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
+class Algorithm(NamedTuple):
+    """One JWS algorithm. `verify` and `sign` take what `load_*` returned (a secret for HS256)."""
+
+    name: str
+    asymmetric: bool
+    # An ECDSA signature has a second valid form, so it cannot stand for the key it signs.
+    malleable: bool
+    generate: Callable[[], Secret | PrivateKey]
+    sign: Callable[[Secret | PrivateKey, bytes], bytes]
+    verify: Callable[[Secret | PublicKey, bytes, bytes], bool]
+
+
+def _hs256_sign(secret: Secret | PrivateKey, message: bytes) -> bytes:
+    return hmac.digest(cast(bytes, secret), message, "sha256")
+
+
+def _hs256_verify(secret: Secret | PublicKey, message: bytes, signature: bytes) -> bool:
+    return hmac.compare_digest(hmac.digest(cast(bytes, secret), message, "sha256"), signature)
+
+
+def _eddsa_sign(key: Secret | PrivateKey, message: bytes) -> bytes:
+    return cast(ed25519.Ed25519PrivateKey, key).sign(message)
+
+
+def _eddsa_verify(key: Secret | PublicKey, message: bytes, signature: bytes) -> bool:
+    try:
+        cast(ed25519.Ed25519PublicKey, key).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _es256_sign(key: Secret | PrivateKey, message: bytes) -> bytes:
+    der = cast(ec.EllipticCurvePrivateKey, key).sign(message, ec.ECDSA(hashes.SHA256()))
+    r, s = decode_dss_signature(der)
+    return r.to_bytes(_P256_BYTES) + s.to_bytes(_P256_BYTES)
+
+
+def _es256_verify(key: Secret | PublicKey, message: bytes, signature: bytes) -> bool:
+    if len(signature) != 2 * _P256_BYTES:
+        return False
+    r, s = int.from_bytes(signature[:_P256_BYTES]), int.from_bytes(signature[_P256_BYTES:])
+    try:
+        der = encode_dss_signature(r, s)
+        cast(ec.EllipticCurvePublicKey, key).verify(der, message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _rs256_sign(key: Secret | PrivateKey, message: bytes) -> bytes:
+    return cast(rsa.RSAPrivateKey, key).sign(message, padding.PKCS1v15(), hashes.SHA256())
+
+
+def _rs256_verify(key: Secret | PublicKey, message: bytes, signature: bytes) -> bool:
+    try:
+        cast(rsa.RSAPublicKey, key).verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        return False
+    return True
+
+
+ALGORITHMS: Final = {
+    algorithm.name: algorithm
+    for algorithm in (
+        Algorithm("HS256", False, False, lambda: secrets.token_bytes(32), _hs256_sign, _hs256_verify),
+        Algorithm("EdDSA", True, False, ed25519.Ed25519PrivateKey.generate, _eddsa_sign, _eddsa_verify),
+        Algorithm(
+            "ES256", True, True, lambda: ec.generate_private_key(ec.SECP256R1()), _es256_sign, _es256_verify
+        ),
+        Algorithm(
+            "RS256", True, False, lambda: rsa.generate_private_key(65537, 3072), _rs256_sign, _rs256_verify
+        ),
+    )
+}
+
+
+def algorithm_of(key: PublicKey | PrivateKey) -> str:
+    """The one JWS algorithm a key is used with; raises ConfigInvalid where it is none of ours."""
+    if isinstance(key, ed25519.Ed25519PublicKey | ed25519.Ed25519PrivateKey):
+        return "EdDSA"
+    if isinstance(key, ec.EllipticCurvePublicKey | ec.EllipticCurvePrivateKey):
+        if isinstance(key.curve, ec.SECP256R1):
+            return "ES256"
+        raise ConfigInvalid(f"the key is on the curve {key.curve.name}; ES256 needs P-256 (secp256r1)")
+    if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey):
+        if key.key_size < RSA_BITS_MIN:
+            raise ConfigInvalid(f"the RSA key has {key.key_size} bits; RS256 needs {RSA_BITS_MIN} or more")
+        return "RS256"
+    raise ConfigInvalid("the key is of no known kind; allowed: Ed25519, EC P-256, RSA")
+
+
+def load_public(pem: str) -> PublicKey:
+    """A PEM public key (or the public half of a certificate-free PEM private key is refused)."""
+    try:
+        key = serialization.load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigInvalid("the public key is not a PEM `PUBLIC KEY` (SubjectPublicKeyInfo)") from error
+    algorithm_of(cast(PublicKey, key))
+    return cast(PublicKey, key)
+
+
+def load_private(pem: str) -> PrivateKey:
+    """An unencrypted PEM private key; raises ConfigInvalid."""
+    try:
+        key = serialization.load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigInvalid("the private key is not an unencrypted PEM `PRIVATE KEY`") from error
+    algorithm_of(cast(PrivateKey, key))
+    return cast(PrivateKey, key)
+
+
+def public_pem(key: PublicKey | PrivateKey) -> str:
+    """The public half as PEM SubjectPublicKeyInfo."""
+    public = key.public_key() if isinstance(key, PrivateKey) else key
+    return public.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    ).decode()
+
+
+def private_pem(key: PrivateKey) -> str:
+    """The private key as unencrypted PEM PKCS #8."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def check_secret(secret: bytes) -> bytes:
+    """An HS256 secret that is long enough and is not an asymmetric key by mistake; raises ConfigInvalid."""
+    if len(secret) < SECRET_BYTES_MIN:
+        raise ConfigInvalid(
+            f"the secret has {len(secret)} bytes; HS256 needs {SECRET_BYTES_MIN} or more (RFC 7518 section 3.2)"
+        )
+    # A public key used as an HMAC secret is known to everyone (the classic RS256-to-HS256 confusion).
+    if b"-----BEGIN" in secret:
+        raise ConfigInvalid("the secret is a PEM file; import a public key with --public-key instead")
+    return secret
+
+
+_stand_ins: dict[str, Secret | PublicKey] = {}
+
+
+def stand_in(name: str) -> Secret | PublicKey:
+    """A key of this algorithm that nobody holds: verifying against it costs what a real one costs.
+
+    An unknown signing key is answered after the same work as a wrong signature.
+    """
+    if name not in _stand_ins:
+        key = ALGORITHMS[name].generate()
+        _stand_ins[name] = key if isinstance(key, bytes) else key.public_key()
+    return _stand_ins[name]
+
+
+def fingerprint(*parts: bytes) -> bytes:
+    """16 bytes that name these parts: a key's identity. Lengths are hashed too, so parts cannot shift."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(4) + part)
+    return digest.digest()[:16]

@@ -1,0 +1,166 @@
+"""The key ring: which signing keys there are, and what their keys may do at most.
+
+Rule 1: a ring is immutable. A change makes a new ring with a new generation, swapped in whole, so that
+one request never sees half of a rotation.
+Rule 2: everything that can be wrong with a record is found when the ring is made, and named.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_network
+from typing import Final
+
+import msgspec
+
+from valetstore.encoding import b64url_decode
+from valetstore.errors import ConfigInvalid
+from valetstore.grants.grant import OPERATIONS, Limits, Profile, Scope
+from valetstore.keys.material import (
+    ALGORITHMS,
+    Algorithm,
+    PublicKey,
+    Secret,
+    algorithm_of,
+    check_secret,
+    load_public,
+)
+
+NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", re.ASCII)
+INTERNAL_NAME: Final = "_valet"
+"""The gateway's own signing key: it opens the probes of `valetstore check` and nothing else."""
+
+
+class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
+    """A signing key as the ring's file holds it.
+
+    `id` is internal, random and never reused: key identities are derived from it, so a new key under an old
+    name cannot meet the old one's used or revoked keys. `kid` is what a token's header names. Exactly one of
+    `secret` (base64url) and `public_key` (PEM) is set. Times are seconds since the epoch.
+    """
+
+    id: str
+    name: str
+    kid: str
+    algorithm: str
+    created_at: int
+    scheme: str = "native"
+    secret: str | None = None
+    public_key: str | None = None
+    retires_at: int | None = None
+    profile: Profile = Profile()
+
+
+class SigningKey:
+    """A record made ready for verifying: material loaded, profile parsed."""
+
+    __slots__ = ("algorithm", "id", "limits", "material", "record")
+
+    def __init__(self, record: KeyRecord) -> None:
+        self.record = record
+        self.id: bytes = record.id.encode()
+        self.algorithm: Algorithm = _algorithm(record)
+        self.material: Secret | PublicKey = _material(record)
+        self.limits: Limits = limits_of(record.profile, record.retires_at)
+
+    @property
+    def name(self) -> str:
+        """The operator's name for it."""
+        return self.record.name
+
+
+class KeyRing:
+    """Signing keys by scheme and key id. Raises ConfigInvalid where two share one or a record is wrong."""
+
+    def __init__(self, records: Iterable[KeyRecord] = (), generation: int = 0) -> None:
+        self.generation = generation
+        self._by_kid: dict[tuple[str, str], SigningKey] = {}
+        self._by_name: dict[str, SigningKey] = {}
+        for record in records:
+            try:
+                key = SigningKey(record)
+            except ConfigInvalid as error:
+                raise ConfigInvalid(f"signing key {record.name!r}: {error}") from error
+            if record.name in self._by_name:
+                raise ConfigInvalid(f"signing key {record.name!r}: the name is used twice")
+            if (record.scheme, record.kid) in self._by_kid:
+                raise ConfigInvalid(f"signing key {record.name!r}: the key id {record.kid!r} is used twice")
+            self._by_name[record.name] = key
+            self._by_kid[record.scheme, record.kid] = key
+
+    def find(self, scheme: str, kid: str) -> SigningKey | None:
+        """The signing key a credential names, retired or not; None where there is none."""
+        return self._by_kid.get((scheme, kid))
+
+    def named(self, name: str) -> SigningKey | None:
+        """The signing key of that name."""
+        return self._by_name.get(name)
+
+    def __iter__(self) -> Iterator[SigningKey]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+
+def limits_of(profile: Profile, retires_at: int | None = None) -> Limits:
+    """A profile parsed for narrowing; raises ConfigInvalid that names the member and what is allowed."""
+    if not profile.operations or not set(profile.operations) <= OPERATIONS:
+        raise ConfigInvalid(f"operations: must be some of {', '.join(sorted(OPERATIONS))}")
+    for prefix in profile.prefixes:
+        if not (prefix.startswith("/") and prefix.endswith("/")):
+            raise ConfigInvalid(f"prefixes: {prefix!r}: must start and end with a slash, as /photos/")
+    for pattern in profile.types:
+        check_type_pattern(pattern)
+    try:
+        networks = tuple(ip_network(network) for network in profile.networks)
+    except ValueError as error:
+        raise ConfigInvalid(f"networks: {error}: must be a network such as 203.0.113.0/24") from error
+    if profile.length_bytes_max is not None and profile.length_bytes_min > profile.length_bytes_max:
+        raise ConfigInvalid("length-bytes-min: is larger than length-bytes-max")
+    scopes = tuple(Scope(prefix, is_prefix=True) for prefix in profile.prefixes)
+    limits = Limits(
+        operations=frozenset(profile.operations),
+        scopes=(scopes,) if scopes else (),
+        ttl_max=profile.ttl_seconds_max,
+        length_min=profile.length_bytes_min,
+        length_max=profile.length_bytes_max,
+        types=(tuple(pattern.lower() for pattern in profile.types),) if profile.types else (),
+        networks=(networks,) if networks else (),
+        tls_only=profile.https,
+        create_only=profile.create_only,
+        retires_at=retires_at,
+        unconditional=False,
+    )
+    only_operations = Profile(operations=profile.operations) == profile and retires_at is None
+    return msgspec.structs.replace(limits, unconditional=only_operations)
+
+
+def check_type_pattern(pattern: str) -> None:
+    """Raise ConfigInvalid unless this is `type/subtype`, `type/*` or `*/*`."""
+    token = r"[A-Za-z0-9!#$%&'+.^_`|~-]+"  # noqa: S105 - RFC 9110's token, not a secret
+    if not re.fullmatch(rf"(?:{token}/(?:{token}|\*)|\*/\*)", pattern, re.ASCII):
+        raise ConfigInvalid(f"type {pattern!r}: must be type/subtype, type/* or */*")
+
+
+def _algorithm(record: KeyRecord) -> Algorithm:
+    if not NAME.fullmatch(record.name):
+        raise ConfigInvalid("the name has 1 to 64 letters, digits, dots, hyphens or underscores")
+    if record.algorithm not in ALGORITHMS:
+        raise ConfigInvalid(f"algorithm {record.algorithm!r}: must be one of {', '.join(ALGORITHMS)}")
+    return ALGORITHMS[record.algorithm]
+
+
+def _material(record: KeyRecord) -> Secret | PublicKey:
+    if ALGORITHMS[record.algorithm].asymmetric:
+        if record.public_key is None or record.secret is not None:
+            raise ConfigInvalid(f"{record.algorithm} needs public-key, and no secret")
+        public = load_public(record.public_key)
+        if algorithm_of(public) != record.algorithm:
+            raise ConfigInvalid(f"the public key is for {algorithm_of(public)}, not {record.algorithm}")
+        return public
+    if record.secret is None or record.public_key is not None:
+        raise ConfigInvalid("HS256 needs secret, and no public-key")
+    try:
+        return check_secret(b64url_decode(record.secret.encode()))
+    except ValueError as error:
+        raise ConfigInvalid("the secret is not unpadded base64url") from error

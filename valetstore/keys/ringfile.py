@@ -1,0 +1,199 @@
+"""The ring's file: `<data>/keys/ring.json`, mode 0600, changed under a lock and replaced whole.
+
+Rule 1: a reader sees the old ring or the new one, never half of one; a crash leaves one of them.
+Rule 2: private halves of asymmetric keys stay outside the ring, each in `<data>/keys/NAME.pem` (0600):
+the daemon needs only the public half and never reads them.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from valetstore.encoding import b64url_encode
+from valetstore.errors import ConfigInvalid
+from valetstore.grants.grant import Profile
+from valetstore.keys.material import ALGORITHMS, PrivateKey, load_private, public_pem
+from valetstore.keys.ring import INTERNAL_NAME, KeyRecord, KeyRing
+
+FORMAT: Final = 1
+
+
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: int
+    generation: int
+    keys: list[KeyRecord]
+
+
+class RingFile:
+    """The key ring of one data directory."""
+
+    def __init__(self, data: Path) -> None:
+        self.folder = data / "keys"
+        self.path = self.folder / "ring.json"
+
+    def load(self) -> KeyRing:
+        """The ring as it stands; empty where there is no file yet. Raises ConfigInvalid."""
+        document = self._read()
+        return KeyRing(document.keys, document.generation)
+
+    def stamp(self) -> tuple[int, int, int] | None:
+        """Something that differs whenever the file was replaced or written; None where there is none."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def change(self, step: Callable[[list[KeyRecord]], list[KeyRecord]]) -> KeyRing:
+        """Replace the records by `step(records)`; nothing changes where it raises. Returns the new ring."""
+        with self._locked():
+            old = self._read()
+            new = _Document(FORMAT, old.generation + 1, step(list(old.keys)))
+            ring = KeyRing(new.keys, new.generation)  # raises before anything is written
+            text = msgspec.json.format(msgspec.json.encode(new), indent=2) + b"\n"
+            write_private(self.path, text)
+            return ring
+
+    def add(self, record: KeyRecord, private: str | None = None) -> KeyRing:
+        """Add one signing key, its private half (PEM) beside the ring. Raises ConfigInvalid where it exists."""
+
+        def step(records: list[KeyRecord]) -> list[KeyRecord]:
+            for known in records:
+                if known.name == record.name:
+                    raise ConfigInvalid(f"signing key {record.name!r} exists; choose another name, then retire this one")
+            if private is not None:
+                write_private(self.private_path(record.name), private.encode())
+            return [*records, record]
+
+        return self.change(step)
+
+    def begin(self) -> bool:
+        """Make sure there is something to sign with: True where `default` was created on an empty ring.
+
+        The gateway's own key is made here too: it opens the probes of `valetstore check`, nothing else.
+        """
+        names = {key.name for key in self.load()}
+        if INTERNAL_NAME not in names:
+            profile = Profile(operations=("read",), prefixes=("/_valet/echo/",), ttl_seconds_max=300)
+            record, _ = new_record(INTERNAL_NAME, "HS256", profile)
+            self.add(record)
+        if names - {INTERNAL_NAME}:
+            return False
+        record, _ = new_record("default", "HS256", Profile())
+        self.add(record)
+        return True
+
+    def private_path(self, name: str) -> Path:
+        """Where the private half of that signing key is kept, if it is kept here."""
+        return self.folder / f"{name}.pem"
+
+    def private_half(self, name: str) -> PrivateKey:
+        """The private half kept for that signing key; raises ConfigInvalid that says where it was looked for."""
+        path = self.private_path(name)
+        try:
+            return load_private(path.read_text())
+        except FileNotFoundError:
+            raise ConfigInvalid(
+                f"signing key {name!r}: its private half is not kept here ({path}); sign where it is"
+            ) from None
+        except OSError as error:
+            raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
+
+    def _read(self) -> _Document:
+        try:
+            with self.path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                data = file.read()
+        except FileNotFoundError:
+            return _Document(FORMAT, 0, [])
+        except OSError as error:
+            raise ConfigInvalid(f"{self.path}: cannot be read: {error.strerror}") from error
+        if mode & 0o077:
+            raise ConfigInvalid(f"{self.path}: others may read it (mode {mode & 0o777:04o}); it must be 0600")
+        try:
+            document = msgspec.json.decode(data, type=_Document)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ConfigInvalid(f"{self.path}: is not a key ring: {error}") from error
+        if document.format != FORMAT:
+            raise ConfigInvalid(f"{self.path}: has format {document.format}; this version reads {FORMAT}")
+        return document
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigInvalid(f"{self.folder}: cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+
+def new_record(
+    name: str, algorithm: str, profile: Profile, *, scheme: str = "native"
+) -> tuple[KeyRecord, PrivateKey | None]:
+    """A signing key with fresh material: its record, and the private half where there is one."""
+    if algorithm not in ALGORITHMS:
+        raise ConfigInvalid(f"algorithm {algorithm!r}: must be one of {', '.join(ALGORITHMS)}")
+    material = ALGORITHMS[algorithm].generate()
+    if isinstance(material, bytes):
+        return record_of(name, algorithm, profile, secret=material, scheme=scheme), None
+    return record_of(name, algorithm, profile, public_key=public_pem(material), scheme=scheme), material
+
+
+def record_of(
+    name: str,
+    algorithm: str,
+    profile: Profile,
+    *,
+    kid: str = "",
+    secret: bytes | None = None,
+    public_key: str | None = None,
+    scheme: str = "native",
+) -> KeyRecord:
+    """A record around given material; `kid` is the name unless given."""
+    return KeyRecord(
+        id=secrets.token_hex(16),
+        name=name,
+        kid=kid or name,
+        algorithm=algorithm,
+        created_at=int(time.time()),
+        scheme=scheme,
+        secret=b64url_encode(secret).decode() if secret is not None else None,
+        public_key=public_key,
+        profile=profile,
+    )
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file only its owner may read: beside, synced, renamed, the folder synced."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,284 @@
+"""Counters for Prometheus.
+
+Rule 1: counting is a dictionary and an addition: it happens on the hot path, in one thread.
+Rule 2: labels come from closed sets. What is in none of them is counted as `other`, so that no request
+can make a series.
+Rule 3: what belongs to others (how full the replay set is, how much disk is free) is asked for when the
+metrics are read, and kept nowhere.
+"""
+
+import logging
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from valetstore.errors import REFUSALS
+from valetstore.grants.grant import OPERATIONS
+
+__all__ = ["CONTENT_TYPE", "Metrics", "Snapshot", "merge"]
+
+log = logging.getLogger(__name__)
+
+Direction = Literal["in", "out"]
+Labels = tuple[str, ...]
+Callback = Callable[[], float]
+
+OK: Final = "ok"
+"""The code of an admitted request."""
+
+NONE: Final = "none"
+"""The dialect or operation of a request that was refused before it was known."""
+
+OTHER: Final = "other"
+
+DIALECTS_MAX: Final = 32
+"""Dialects are named by their files in grants/, which this file does not know; it knows there are few."""
+
+_CODES: Final = frozenset(REFUSALS) | {OK}
+_OPERATIONS: Final = OPERATIONS | {NONE}
+_DIALECT: Final = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,31}", re.ASCII)
+
+# Seconds. A small object from the page cache takes less than a millisecond, one from a cold disk some
+# ten; beyond 5 s a client gives up.
+_FIRST_BYTE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+# Seconds. Transfers run from a thumbnail to a film over a slow line.
+_DURATION_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800.0)
+
+
+class _Asked(NamedTuple):
+    """A metric whose value is asked for: its help text, label names, and how several processes' add up."""
+
+    help: str
+    labels: Labels
+    join: Callable[[float, float], float]
+    is_counter: bool = False
+
+
+def _sum(one: float, other: float) -> float:
+    return one + other
+
+
+_ASKED: Final[Mapping[str, _Asked]] = {
+    "valetstore_transfers_in_flight": _Asked("Bodies on their way.", ("direction",), _sum),
+    "valetstore_connections": _Asked("Open client connections.", (), _sum),
+    # One process owns the replay set; others may know its figures, and then they are the same ones.
+    "valetstore_replay_entries": _Asked("Single-use keys that are remembered.", (), max),
+    "valetstore_replay_entries_max": _Asked("How many single-use keys can be remembered.", (), max),
+    "valetstore_disk_free_bytes": _Asked("Room for objects on a volume.", ("volume",), min),
+    "valetstore_audit_dropped_total": _Asked("Audit lines lost.", (), _sum, is_counter=True),
+}
+
+
+class Histogram(msgspec.Struct):
+    """Observations by bucket (not cumulative; the last is for what is above all bounds) and their sum."""
+
+    counts: list[int]
+    total: float = 0.0
+
+
+class Snapshot(msgspec.Struct):
+    """All figures of one process at one moment, as plain data: `msgspec.msgpack` carries it to another."""
+
+    decisions: dict[Labels, int] = {}
+    moved: dict[str, int] = {}
+    first_byte: dict[str, Histogram] = {}
+    duration: dict[str, Histogram] = {}
+    asked: dict[str, dict[Labels, float]] = {}
+
+
+class Metrics:
+    """The figures of one process; `version` is what `valetstore_build_info` says."""
+
+    # Given, not imported: the package's own file opens the whole library, which stands above this one.
+    def __init__(self, version: str = "unknown") -> None:
+        self._version = version
+        self._decisions: dict[Labels, int] = {}
+        # The two directions are there from the start: a rate needs the zero before the first byte.
+        self._moved: dict[str, int] = {"in": 0, "out": 0}
+        self._first_byte: dict[str, Histogram] = {}
+        self._duration: dict[str, Histogram] = {}
+        self._callbacks: dict[tuple[str, Labels], Callback] = {}
+        self._dialects = {NONE}
+        self._process = ProcessCollector(registry=None)
+
+    def decided(self, dialect: str, operation: str, code: str) -> None:
+        """Count one decision; `code` is `ok` or of the refusal table, "" stands for what is not known."""
+        try:
+            self._decisions[dialect, operation, code] += 1
+        except KeyError:
+            row = (
+                self._known_dialect(dialect or NONE),
+                _known(operation or NONE, _OPERATIONS),
+                _known(code, _CODES),
+            )
+            self._decisions[row] = self._decisions.get(row, 0) + 1
+
+    def moved(self, direction: Direction, count: int) -> None:
+        """Count `count` bytes of bodies, received ("in") or sent ("out")."""
+        self._moved[direction] += count
+
+    def first_byte(self, operation: str, seconds: float) -> None:
+        """Note the time from a request's head to the first byte of its answer."""
+        _observe(self._first_byte, operation, _FIRST_BYTE_BUCKETS, seconds)
+
+    def finished(self, operation: str, seconds: float) -> None:
+        """Note the time from a request's head to the last byte of its answer."""
+        _observe(self._duration, operation, _DURATION_BUCKETS, seconds)
+
+    def gauge(self, name: str, labels: Mapping[str, str], callback: Callback) -> None:
+        """Ask `callback` for this metric's value whenever the metrics are read; it must not block.
+
+        Registering a name and labels again replaces the callback. Raises ValueError for a name or for
+        labels that are not of the table.
+        """
+        if name not in _ASKED or set(labels) != set(_ASKED[name].labels):
+            raise ValueError(f"{name} with labels {sorted(labels)} is not a metric of this gateway")
+        self._callbacks[name, tuple(labels[label] for label in _ASKED[name].labels)] = callback
+
+    def snapshot(self) -> Snapshot:
+        """A copy of all figures, the callbacks' among them."""
+        asked: dict[str, dict[Labels, float]] = {}
+        for (name, labels), callback in list(self._callbacks.items()):
+            try:
+                asked.setdefault(name, {})[labels] = float(callback())
+            except Exception:  # one owner's trouble must not hide everyone's figures
+                log.exception("%s cannot be read", name)
+        return Snapshot(
+            dict(self._decisions),
+            dict(self._moved),
+            {operation: _copy(histogram) for operation, histogram in self._first_byte.items()},
+            {operation: _copy(histogram) for operation, histogram in self._duration.items()},
+            asked,
+        )
+
+    def exposition(self, others: Iterable[Snapshot] = ()) -> bytes:
+        """The Prometheus text format, joined with the snapshots of other processes; see CONTENT_TYPE."""
+        registry = CollectorRegistry()
+        registry.register(_Families(merge([self.snapshot(), *others]), self._version))
+        registry.register(self._process)
+        return generate_latest(registry)
+
+    def _known_dialect(self, dialect: str) -> str:
+        if dialect in self._dialects:
+            return dialect
+        if len(self._dialects) >= DIALECTS_MAX or not _DIALECT.fullmatch(dialect):
+            return OTHER
+        self._dialects.add(dialect)
+        return dialect
+
+
+def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """Several processes' figures as one's. The snapshots themselves stay as they are."""
+    merged = Snapshot()
+    for snapshot in snapshots:
+        for row, count in snapshot.decisions.items():
+            merged.decisions[row] = merged.decisions.get(row, 0) + count
+        for direction, count in snapshot.moved.items():
+            merged.moved[direction] = merged.moved.get(direction, 0) + count
+        _add(merged.first_byte, snapshot.first_byte)
+        _add(merged.duration, snapshot.duration)
+        for name, values in snapshot.asked.items():
+            into = merged.asked.setdefault(name, {})
+            for labels, value in values.items():
+                into[labels] = _ASKED[name].join(into[labels], value) if labels in into else value
+    return merged
+
+
+class _Families(Collector):
+    """A snapshot as prometheus_client wants to collect it."""
+
+    def __init__(self, snapshot: Snapshot, version: str) -> None:
+        self._snapshot = snapshot
+        self._version = version
+
+    def collect(self) -> Iterator[Metric]:
+        decisions = CounterMetricFamily(
+            "valetstore_decisions_total",
+            "Requests admitted (code ok) or refused.",
+            labels=("dialect", "operation", "code"),
+        )
+        for row, count in sorted(self._snapshot.decisions.items()):
+            decisions.add_metric(row, count)
+        yield decisions
+        moved = CounterMetricFamily("valetstore_bytes_total", "Bytes of bodies moved.", labels=("direction",))
+        for direction, count in self._snapshot.moved.items():
+            moved.add_metric((direction,), count)
+        yield moved
+        yield _histogram(
+            "valetstore_time_to_first_byte_seconds",
+            "From a request's head to the first byte of its answer.",
+            _FIRST_BYTE_BUCKETS,
+            self._snapshot.first_byte,
+        )
+        yield _histogram(
+            "valetstore_request_duration_seconds",
+            "From a request's head to the last byte of its answer.",
+            _DURATION_BUCKETS,
+            self._snapshot.duration,
+        )
+        for name, values in self._snapshot.asked.items():
+            yield _asked(name, values)
+        build = GaugeMetricFamily("valetstore_build_info", "The version that runs.", labels=("version",))
+        build.add_metric((self._version,), 1)
+        yield build
+
+
+def _asked(name: str, values: Mapping[Labels, float]) -> Metric:
+    row = _ASKED[name]
+    kind = CounterMetricFamily if row.is_counter else GaugeMetricFamily
+    family = kind(name, row.help, labels=row.labels)
+    for labels, value in sorted(values.items()):
+        family.add_metric(labels, value)
+    return family
+
+
+def _histogram(name: str, text: str, bounds: tuple[float, ...], rows: Mapping[str, Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=("operation",))
+    for operation, histogram in sorted(rows.items()):
+        buckets: list[tuple[str, float]] = []
+        seen = 0
+        for bound, count in zip((*map(str, bounds), "+Inf"), histogram.counts, strict=True):
+            seen += count
+            buckets.append((bound, seen))
+        family.add_metric((operation,), buckets, histogram.total)
+    return family
+
+
+def _observe(rows: dict[str, Histogram], operation: str, bounds: tuple[float, ...], seconds: float) -> None:
+    histogram = rows.get(operation)
+    if histogram is None:
+        operation = _known(operation or NONE, _OPERATIONS)
+        histogram = rows.setdefault(operation, Histogram([0] * (len(bounds) + 1)))
+    # A bucket holds what is at most its bound, hence the left-most one that is not below.
+    histogram.counts[bisect_left(bounds, seconds)] += 1
+    histogram.total += seconds
+
+
+def _add(into: dict[str, Histogram], rows: Mapping[str, Histogram]) -> None:
+    for operation, histogram in rows.items():
+        if operation not in into:
+            into[operation] = _copy(histogram)
+            continue
+        sums = into[operation]
+        sums.counts = [one + other for one, other in zip(sums.counts, histogram.counts, strict=True)]
+        sums.total += histogram.total
+
+
+def _copy(histogram: Histogram) -> Histogram:
+    return Histogram(list(histogram.counts), histogram.total)
+
+
+def _known(value: str, closed: frozenset[str]) -> str:
+    return value if value in closed else OTHER

@@ -1,0 +1,1 @@
+"""Does the grant cover it: what the head of a request shows (`request`), what its body shows (`body`)."""

@@ -1,0 +1,86 @@
+"""What a grant and its request promised about a body, checked while it arrives and before it is kept."""
+
+import base64
+import binascii
+import re
+from hmac import compare_digest
+from typing import Final
+
+import msgspec
+
+from valetstore.errors import Denied
+from valetstore.grants.grant import Admission
+from valetstore.inbound import Inbound
+
+# RFC 9530 section 5 and RFC 8941 section 3.3.5: sha-256=:base64:, in a dictionary.
+_DIGEST_MEMBER: Final = re.compile(r"\s*([a-z0-9*_.-]+)=:([A-Za-z0-9+/=]*):\s*(?:,|$)", re.ASCII)
+_HASHES: Final = {"sha-256": "sha256", "sha-512": "sha512"}
+
+
+class BodyRules(msgspec.Struct, frozen=True):
+    """Length range in bytes (both ends included), and the digests the body must have, by hashlib's names."""
+
+    length_min: int
+    length_max: int
+    digests: tuple[tuple[str, bytes], ...]
+
+    @classmethod
+    def of(cls, admission: Admission, upload_bytes_max: int) -> "BodyRules":
+        """From a grant and its request's head. Raises `too_large`, `parameter_invalid`."""
+        grant = admission.grant
+        limit = upload_bytes_max if grant.length_max is None else min(grant.length_max, upload_bytes_max)
+        if admission.intent.length is not None and admission.intent.length > limit:
+            raise Denied("too_large", f"At most {limit} bytes.")
+        promised = promised_digests(admission.inbound)
+        if grant.sha256 is not None:
+            promised += (("sha256", grant.sha256),)
+        return cls(grant.length_min, limit, promised)
+
+    @property
+    def hashes(self) -> frozenset[str]:
+        """The hash functions an upload must compute to be judged."""
+        return frozenset(name for name, _ in self.digests)
+
+    def check_so_far(self, received: int) -> None:
+        """While bytes arrive: raise `too_large` at the first byte beyond the maximum."""
+        if received > self.length_max:
+            raise Denied("too_large", f"At most {self.length_max} bytes.")
+
+    def check_whole(self, received: int, digests: dict[str, bytes]) -> None:
+        """Once all bytes are there: raise `too_small` or `digest_mismatch`."""
+        if received < self.length_min:
+            raise Denied("too_small", f"At least {self.length_min} bytes.")
+        for name, promised in self.digests:
+            if not compare_digest(digests[name], promised):
+                raise Denied("digest_mismatch", f"Its {name} differs.")
+
+
+def promised_digests(inbound: Inbound) -> tuple[tuple[str, bytes], ...]:
+    """Content-MD5 (RFC 1864) and Content-Digest (RFC 9530), decoded. Raises `parameter_invalid`."""
+    promised = []
+    md5 = inbound.header("content-md5")
+    if md5 is not None:
+        promised.append(("md5", _base64("Content-MD5", md5, 16)))
+    field = inbound.header("content-digest")
+    if field is not None:
+        members = _DIGEST_MEMBER.findall(field)
+        if not members or _DIGEST_MEMBER.sub("", field).strip():
+            raise Denied("parameter_invalid", "Content-Digest is written sha-256=:base64:.")
+        sizes = {"sha256": 32, "sha512": 64}
+        # RFC 9530 section 2: a recipient ignores algorithms it does not know.
+        promised += [
+            (_HASHES[name], _base64("Content-Digest", value, sizes[_HASHES[name]]))
+            for name, value in members
+            if name in _HASHES
+        ]
+    return tuple(promised)
+
+
+def _base64(header: str, text: str, size: int) -> bytes:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        data = b""
+    if len(data) != size:
+        raise Denied("parameter_invalid", f"{header} is not the base64 of {size} bytes.")
+    return data

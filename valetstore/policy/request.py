@@ -1,0 +1,113 @@
+"""What a grant is checked against before any byte moves: the head of the request.
+
+The order is part of the promise (docs/SECURITY.md): time, revocation, operation, path, source, TLS,
+headers, length, type. A refusal names the first that fails, and nothing later is looked at.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from valetstore.errors import Denied
+from valetstore.grants.grant import Grant, Intent
+from valetstore.grants.networks import contains
+from valetstore.inbound import Inbound
+from valetstore.units import show_duration
+
+Check = Callable[[Grant, Intent, Inbound], None]
+
+
+def enforce(grant: Grant, intent: Intent, inbound: Inbound) -> None:
+    """Raise Denied unless the grant covers this request."""
+    for check in CHECKS:
+        check(grant, intent, inbound)
+
+
+def _time(grant: Grant, _intent: Intent, inbound: Inbound) -> None:
+    now = inbound.now
+    if grant.not_before is not None and now < grant.not_before - grant.skew:
+        raise Denied("key_not_yet_valid", not_before=grant.not_before)
+    if grant.issued_at is not None and now < grant.issued_at - grant.skew:
+        raise Denied("key_not_yet_valid", "It was issued in the future: a clock is wrong.", issued_at=grant.issued_at)
+    # RFC 7519 section 4.1.4: on or after `exp` it must not be accepted.
+    if now >= grant.not_after + grant.skew:
+        raise Denied("key_expired", expired_at=grant.not_after)
+    # A key that does not say when it was issued is measured by what is left of it.
+    since = now if grant.issued_at is None else grant.issued_at
+    if grant.ttl_max is not None and grant.not_after - since > grant.ttl_max:
+        raise Denied("ttl_too_long", f"At most {show_duration(grant.ttl_max)}.")
+
+
+def _revocation(grant: Grant, _intent: Intent, inbound: Inbound) -> None:
+    if grant.retires_at is not None and inbound.now >= grant.retires_at:
+        raise Denied("key_revoked", "Its signing key is retired.")
+
+
+def _operation(grant: Grant, intent: Intent, _inbound: Inbound) -> None:
+    if intent.operation not in grant.operations:
+        allowed = ", ".join(sorted(grant.operations)) or "nothing"
+        raise Denied("operation_not_allowed", f"This is {intent.operation}; it allows {allowed}.")
+
+
+def _path(grant: Grant, intent: Intent, _inbound: Inbound) -> None:
+    # The names that start with a prefix are more than one path: only a prefix can open a list.
+    for group in grant.scopes:
+        if not any(s.covers(intent.path) and (s.is_prefix or intent.operation != "list") for s in group):
+            raise Denied("path_not_allowed")
+
+
+def _source(grant: Grant, _intent: Intent, inbound: Inbound) -> None:
+    for group in grant.networks:
+        if inbound.peer is None or not contains(group, inbound.peer):
+            raise Denied("source_not_allowed")
+
+
+def _tls(grant: Grant, _intent: Intent, inbound: Inbound) -> None:
+    if grant.tls_only and not inbound.tls:
+        raise Denied("https_required")
+
+
+def _headers(grant: Grant, _intent: Intent, inbound: Inbound) -> None:
+    for name, value in grant.headers:
+        given = inbound.header(name)
+        if given is None or given.encode("latin-1") != value.encode("utf-8"):
+            raise Denied("header_required", f"It requires {name}.")
+
+
+def _length(grant: Grant, intent: Intent, _inbound: Inbound) -> None:
+    if intent.operation != "write" or intent.length is None:
+        return
+    if grant.length_max is not None and intent.length > grant.length_max:
+        raise Denied("too_large", f"At most {grant.length_max} bytes.")
+    if intent.length < grant.length_min:
+        raise Denied("too_small", f"At least {grant.length_min} bytes.")
+
+
+def _type(grant: Grant, intent: Intent, _inbound: Inbound) -> None:
+    if intent.operation != "write" or not grant.types:
+        return
+    given = (intent.content_type or "").partition(";")[0].strip().lower()
+    for group in grant.types:
+        if not any(type_matches(given, pattern) for pattern in group):
+            raise Denied("type_not_allowed", f"Allowed: {', '.join(group)}.")
+
+
+def type_matches(given: str, pattern: str) -> bool:
+    """Whether a lower-case content type without parameters fits `type/subtype`, `type/*` or `*/*`."""
+    if pattern == "*/*":
+        return "/" in given
+    if pattern.endswith("/*"):
+        return given.startswith(pattern[:-1]) and len(given) >= len(pattern)
+    return given == pattern
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    _time,
+    _revocation,
+    _operation,
+    _path,
+    _source,
+    _tls,
+    _headers,
+    _length,
+    _type,
+)

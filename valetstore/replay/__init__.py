@@ -1,0 +1,1 @@
+"""Single use: the promise (`promise.py`), and each way to keep it."""

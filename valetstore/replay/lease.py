@@ -1,0 +1,71 @@
+"""Lease: one use of a key, held around work that may fail (an upload, a delete).
+
+    async with Lease(replay, admission.use, clock) as lease:
+        ...                      # a failure here gives the use back
+        await lease.committing() # from here on a crash leaves the key used
+        ...                      # publish
+        await lease.commit()
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from valetstore.errors import Denied
+from valetstore.grants.grant import Use
+from valetstore.replay.promise import LEASE_SECONDS, ReplaySet, Reservation
+
+
+class Lease:
+    """A use set aside, for keys whose uses are limited; for others (use None) everything is free.
+
+    `clock` gives seconds since the epoch: a transfer lasts, so one reading would not do.
+    """
+
+    def __init__(self, replay: ReplaySet, use: Use | None, clock: Callable[[], float]) -> None:
+        self._replay = replay
+        self._use = use
+        self._clock = clock
+        self._reservation: Reservation | None = None
+        self._renew_at = 0.0
+        self._is_committing = False
+        self._settled = False
+
+    async def __aenter__(self) -> Self:
+        """Reserve; raises `key_used`, `replay_unavailable`."""
+        if self._use is not None:
+            now = self._clock()
+            self._reservation = await self._replay.reserve(self._use, now)
+            self._renew_at = now + LEASE_SECONDS / 3
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the use back, unless it was committed or nobody can know whether it was."""
+        if self._reservation is None or self._settled:
+            return
+        # A storage fault after `committing` may have come after the rename: the use stays spent.
+        unknown = not isinstance(error, Denied) or error.code in {"storage_error", "storage_unavailable"}
+        if not (self._is_committing and unknown):
+            await self._replay.release(self._reservation)
+
+    async def keep(self) -> None:
+        """Call while bytes arrive: renews when it is time. Raises `key_used` where the lease was lost."""
+        if self._reservation is not None:
+            now = self._clock()
+            if now >= self._renew_at:
+                await self._replay.renew(self._reservation, now)
+                self._renew_at = now + LEASE_SECONDS / 3
+
+    async def committing(self) -> None:
+        """Durable, before anything is published."""
+        if self._reservation is not None:
+            await self._replay.committing(self._reservation, self._clock())
+            self._is_committing = True
+
+    async def commit(self) -> None:
+        """The work is done, the use spent."""
+        if self._reservation is not None:
+            await self._replay.commit(self._reservation, self._clock())
+        self._settled = True

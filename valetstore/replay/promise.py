@@ -1,0 +1,55 @@
+"""ReplaySet: what every memory of used keys promises.
+
+Rule 1: of any number of simultaneous uses of a key, at most as many as it allows succeed.
+Rule 2: a set that cannot tell says so (`replay_unavailable`); it never guesses and never forgets a live
+entry to make room.
+Rule 3: a failed upload gives its use back; one that may have been published does not.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from valetstore.grants.grant import Use
+
+LEASE_SECONDS = 30
+"""How long a reservation holds without being renewed: a dead owner's uses come back after this."""
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """One use set aside for an upload. `free` where it falls in the window of an earlier use."""
+
+    use: Use
+    id: int
+    free: bool = False
+
+
+class ReplaySet(Protocol):
+    """Uses by key identity. `now` is seconds since the epoch, read once for the request.
+
+    Every method raises `replay_unavailable` where the set is full, unreadable, or its clock has gone back.
+    """
+
+    async def look(self, use: Use, now: float) -> None:
+        """Raise `key_used` where no use is left. Uses nothing up: HEAD, 304 and refusals stop here."""
+
+    async def claim(self, use: Use, now: float) -> None:
+        """Use the key once, for good, or raise `key_used`. The last step before the first byte of a read."""
+
+    async def reserve(self, use: Use, now: float) -> Reservation:
+        """Set one use aside for an upload, or raise `key_used`. It lapses unless renewed in LEASE_SECONDS."""
+
+    async def renew(self, reservation: Reservation, now: float) -> None:
+        """Bytes still arrive: hold on to it. Raises `key_used` where it lapsed and others took the use."""
+
+    async def committing(self, reservation: Reservation, now: float) -> None:
+        """Durable before the publish: from here on a crash leaves the key used. Raises `key_used` if lapsed."""
+
+    async def commit(self, reservation: Reservation, now: float) -> None:
+        """The upload is published: the use is spent."""
+
+    async def release(self, reservation: Reservation) -> None:
+        """The upload failed before anything was published: the use comes back. Harmless twice."""
+
+    def entries(self) -> int:
+        """How many keys it remembers now."""

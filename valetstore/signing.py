@@ -1,0 +1,272 @@
+"""Sign in an application's own process: no daemon, no network, one function.
+
+    from valetstore import Signer, sign
+
+    signer = Signer.from_json(Path("photos-key.json").read_text())   # what `keys create --json` printed
+    url = sign(signer, "GET", "/photos/cat.jpg", expires=900, base_url="https://files.example.com")
+"""
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, Self, TypedDict, Unpack
+from urllib.parse import quote
+
+import msgspec
+
+from valetstore.encoding import b64url_decode, content_disposition
+from valetstore.errors import ConfigInvalid, Denied
+from valetstore.grants.grant import Limits, Operation, Profile, Scope
+from valetstore.grants.native import PARAMETER, Claims
+from valetstore.grants.native import sign as sign_claims
+from valetstore.grants.networks import parse_networks
+from valetstore.keys.material import ALGORITHMS, PrivateKey, algorithm_of, check_secret, load_private
+from valetstore.keys.ring import limits_of
+from valetstore.keys.ringfile import RingFile
+from valetstore.objectkey import ObjectKey, check_bucket, check_name, split_path
+from valetstore.policy.request import type_matches
+from valetstore.units import show_duration, show_size
+
+OPERATION_OF: Final[Mapping[str, Operation]] = {
+    "GET": "read",
+    "HEAD": "read",
+    "PUT": "write",
+    "DELETE": "delete",
+    "LIST": "list",
+}
+"""What each method needs; LIST stands for GET with `?list`."""
+
+
+class SigningRefused(Exception):  # noqa: N818 - reads as what happened
+    """The signing key's profile forbids it: one sentence that says what and how much is allowed."""
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A signing key that can sign. Make one with `from_json` or `from_ring`; `material` is secret."""
+
+    kid: str
+    algorithm: str
+    material: bytes | PrivateKey
+    limits: Limits
+
+    def __repr__(self) -> str:
+        """Never shows the material."""
+        return f"Signer(kid={self.kid!r}, algorithm={self.algorithm!r})"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """From what `valetstore keys create NAME --json` printed. Raises ConfigInvalid."""
+        try:
+            made = msgspec.json.decode(text, type=_Created)
+        except msgspec.DecodeError as error:
+            raise ConfigInvalid(f"this is not what `keys create --json` prints: {error}") from error
+        return cls(made.kid, made.alg, _material(made), limits_of(made.profile))
+
+    @classmethod
+    def from_ring(cls, ring_file: RingFile, name: str) -> Self:
+        """From the key ring of a data directory on this machine. Raises ConfigInvalid."""
+        ring = ring_file.load()
+        key = ring.named(name)
+        if key is None:
+            known = ", ".join(known.name for known in ring if not known.name.startswith("_")) or "none"
+            raise ConfigInvalid(f"signing key {name!r}: there is none of that name; there are: {known}")
+        retires_at = key.record.retires_at
+        if retires_at is not None and retires_at <= time.time():
+            raise ConfigInvalid(f"signing key {name!r}: is retired")
+        material = key.material if isinstance(key.material, bytes) else ring_file.private_half(name)
+        return cls(key.record.kid, key.algorithm.name, material, key.limits)
+
+
+class _Created(msgspec.Struct):
+    kid: str
+    alg: str
+    secret: str | None = None
+    private_key: str | None = None
+    private_key_file: str | None = None
+    profile: Profile = Profile()
+
+
+class Terms(TypedDict, total=False):
+    """What a key may say beside the operation, the path and the expiry. Left out means not limited.
+
+    `start` is seconds since the epoch; `prefix` opens everything below a path that ends in a slash; `uses` and
+    `window` (seconds) are single use; `length` is (min, max) in bytes; `types` are content types (`image/*`),
+    `networks` CIDRs; `sha256` is hex; `filename` and `inline` say how a browser saves a download; `headers`
+    must be present in the request, `response` is set on a download; `ctx` goes to the audit.
+    """
+
+    start: float | None
+    prefix: bool
+    uses: int | None
+    window: int
+    length: tuple[int, int] | None
+    types: Sequence[str]
+    networks: Sequence[str]
+    https: bool
+    create_only: bool
+    sha256: str | None
+    filename: str | None
+    inline: bool
+    subject: str | None
+    audience: str | None
+    headers: Mapping[str, str]
+    response: Mapping[str, str]
+    ctx: object
+
+
+def sign(
+    signer: Signer, method: str, path: str, *, expires: int, base_url: str = "", **terms: Unpack[Terms]
+) -> str:
+    """A signed URL for one method (GET, HEAD, PUT, DELETE, LIST) on one decoded path; `Terms` has the rest.
+
+    `expires` is seconds from now, or from `start`. Raises SigningRefused where the signing key's profile
+    forbids it, ConfigInvalid or Denied (`object_key_invalid`) where an argument is not well-formed.
+    """
+    token = token_for(signer, claims_for(method, path, expires=expires, **terms))
+    return url_for(method, path, token, base_url)
+
+
+def claims_for(method: str, path: str, *, expires: int, **terms: Unpack[Terms]) -> Claims:
+    """The claims that `sign` signs. Raises ConfigInvalid, Denied (`object_key_invalid`)."""
+    operation = _operation(method)
+    is_prefix = terms.get("prefix", False) or operation == "list"
+    check_path(path, is_prefix)
+    if expires <= 0:
+        raise ConfigInvalid("expires: must be 1 second or more")
+    now = int(time.time())
+    start, uses, length = terms.get("start"), terms.get("uses"), terms.get("length")
+    return Claims(
+        exp=int(now if start is None else start) + expires,
+        ops=[operation],
+        path=None if is_prefix else path,
+        prefix=path if is_prefix else None,
+        nbf=None if start is None else int(start),
+        iat=now,
+        jti=None if uses is None else secrets.token_urlsafe(16),
+        sub=terms.get("subject"),
+        aud=terms.get("audience"),
+        length=None if length is None else list(length),
+        type=list(terms.get("types", ())) or None,
+        ip=list(terms.get("networks", ())) or None,
+        https=terms.get("https", False),
+        uses=uses,
+        window=terms.get("window", 0),
+        create=terms.get("create_only", False),
+        sha256=terms.get("sha256"),
+        headers=dict(terms.get("headers", {})),
+        response=_response(terms.get("response", {}), terms.get("filename"), terms.get("inline", False)),
+        ctx=terms.get("ctx"),
+    )
+
+
+def token_for(signer: Signer, claims: Claims) -> str:
+    """Claims as a signed token. Raises SigningRefused, ConfigInvalid."""
+    refuse_beyond(claims, signer.limits)
+    return sign_claims(claims, signer.kid, signer.algorithm, signer.material)
+
+
+def url_for(method: str, path: str, token: str, base_url: str) -> str:
+    """The URL that carries a token: the path percent-encoded, a list's prefix in its query."""
+    base = base_url.rstrip("/")
+    if method.upper() != "LIST":
+        return f"{base}{quote(path, safe='/~')}?{PARAMETER}={token}"
+    bucket, within = split_path(path)
+    asked = f"list&prefix={quote(within, safe='/~')}" if within else "list"
+    return f"{base}/{quote(bucket)}/?{asked}&{PARAMETER}={token}"
+
+
+def check_path(path: str, is_prefix: bool) -> None:
+    """Raise where a key for this path could open nothing."""
+    if is_prefix and not (path.startswith("/") and path.endswith("/")):
+        raise ConfigInvalid(f"path {path!r}: a prefix starts and ends with a slash, as /photos/")
+    if not is_prefix:
+        ObjectKey.parse(path)
+    elif path != "/":
+        bucket, name = split_path(path)
+        check_bucket(bucket)
+        check_name(name)
+
+
+def refuse_beyond(claims: Claims, limits: Limits) -> None:
+    """Raise SigningRefused where the claims ask for more than the profile allows.
+
+    What the claims leave open needs no word here: the gateway narrows it.
+    """
+    beyond = [op for op in claims.ops if op not in limits.operations]
+    if beyond:
+        raise SigningRefused(f"{beyond[0]}: the signing key allows {', '.join(sorted(limits.operations))}")
+    scope = Scope(claims.prefix, is_prefix=True) if claims.prefix is not None else Scope(claims.path or "")
+    for group in limits.scopes:
+        if not any(allowed.covers(scope.path) for allowed in group):
+            raise SigningRefused(f"{scope.path}: the signing key allows {' or '.join(map(str, group))}")
+    since = claims.iat if claims.iat is not None else time.time()
+    if limits.ttl_max is not None and claims.exp - since > limits.ttl_max:
+        raise SigningRefused(
+            f"expires: the signing key allows at most {show_duration(limits.ttl_max)} after signing"
+        )
+    _refuse_length(claims, limits)
+    for pattern in [claims.type] if isinstance(claims.type, str) else claims.type or []:
+        for allowed_types in limits.types:
+            if not any(type_matches(pattern.lower(), allowed) for allowed in allowed_types):
+                raise SigningRefused(f"type {pattern}: the signing key allows {', '.join(allowed_types)}")
+    _refuse_networks(claims, limits)
+
+
+def _refuse_length(claims: Claims, limits: Limits) -> None:
+    if claims.length is None:
+        return
+    low, high = claims.length
+    if limits.length_max is not None and high > limits.length_max:
+        raise SigningRefused(f"length: the signing key allows at most {show_size(limits.length_max)}")
+    if low < limits.length_min:
+        raise SigningRefused(f"length: the signing key asks for at least {show_size(limits.length_min)}")
+
+
+def _refuse_networks(claims: Claims, limits: Limits) -> None:
+    for network in parse_networks(claims.ip) if claims.ip else ():
+        for group in limits.networks:
+            if not any(network.version == a.version and network.subnet_of(a) for a in group):  # type: ignore[arg-type]
+                raise SigningRefused(f"ip {network}: the signing key allows {', '.join(map(str, group))}")
+
+
+def _operation(method: str) -> Operation:
+    try:
+        return OPERATION_OF[method.upper()]
+    except KeyError:
+        raise ConfigInvalid(f"method {method!r}: must be one of {', '.join(OPERATION_OF)}") from None
+
+
+def _response(given: Mapping[str, str], filename: str | None, inline: bool) -> dict[str, str]:
+    response = dict(given)
+    kind: Literal["inline", "attachment"] = "inline" if inline else "attachment"
+    if filename is not None:
+        response["content-disposition"] = content_disposition(kind, filename)
+    elif inline:
+        response["content-disposition"] = kind
+    return response
+
+
+def _material(made: _Created) -> bytes | PrivateKey:
+    if made.alg not in ALGORITHMS:
+        raise ConfigInvalid(f"alg {made.alg!r}: must be one of {', '.join(ALGORITHMS)}")
+    if made.secret is not None:
+        try:
+            return check_secret(b64url_decode(made.secret.encode()))
+        except ValueError as error:
+            raise ConfigInvalid("secret: is not unpadded base64url") from error
+    pem = made.private_key
+    if pem is None and made.private_key_file is not None:
+        try:
+            pem = Path(made.private_key_file).read_text()
+        except OSError as error:
+            raise ConfigInvalid(f"{made.private_key_file}: cannot be read: {error.strerror}") from error
+    if pem is None:
+        raise ConfigInvalid("it holds neither secret nor private_key_file: there is nothing to sign with")
+    private = load_private(pem)
+    if algorithm_of(private) != made.alg:
+        raise ConfigInvalid(f"the private key is for {algorithm_of(private)}, not {made.alg}")
+    return private
+

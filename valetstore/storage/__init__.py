@@ -1,0 +1,1 @@
+"""Bytes at rest: the promise (`promise.py`), and the disk that keeps it."""

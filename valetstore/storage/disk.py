@@ -1,0 +1,205 @@
+"""DiskStore: buckets as folders, objects as files, every promise of `promise.py` kept by the file system.
+
+Rule 1: this file knows which room does what, and in which order; how it is done stands in the rooms.
+Rule 2: everything that blocks runs in the store's own threads. `open_now` is the exception, for a caller
+that knows what it does.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from valetstore.conditions import Conditions
+from valetstore.config import Bucket, Storage
+from valetstore.errors import ConfigInvalid
+from valetstore.grants.grant import Admission
+from valetstore.objectkey import split_path
+from valetstore.storage.draft import Draft, Workshop
+from valetstore.storage.durable import Durable
+from valetstore.storage.folders import Folders
+from valetstore.storage.layout import TEMP_FOLDER
+from valetstore.storage.listing import list_page, walk
+from valetstore.storage.locks import Locks
+from valetstore.storage.naming import Naming, Target, check_standing
+from valetstore.storage.pool import Pool
+from valetstore.storage.promise import OpenObject, Page, Upload
+from valetstore.storage.quota import Quota
+from valetstore.storage.reading import DiskObject, look
+from valetstore.storage.roots import Root, Roots
+from valetstore.storage.space import FRESH_SECONDS, Space
+from valetstore.storage.state import State, check_volume
+from valetstore.storage.temp import TempFolder, folder_for
+from valetstore.storage.trouble import translated
+from valetstore.storage.upload import DiskUpload
+
+
+class _Ground(NamedTuple):
+    """What `begin` found out about a bucket's volume, believed until `until` (monotonic seconds)."""
+
+    volume: int
+    temp: TempFolder
+    until: float
+
+
+_GROUNDS_MAX: Final = 1024
+
+
+class DiskStore:
+    """`promise.Store` below a data directory. Many processes may share it; one of them calls `prepare`."""
+
+    def __init__(self, data: Path, buckets: Mapping[str, Bucket], storage: Storage) -> None:
+        self._state = State(data)
+        self._durable = Durable()
+        self._roots = Roots(data, buckets, self._durable, create=storage.create_buckets)
+        self._quota = Quota(str(self._state.quota), self._bytes_held)
+        self._space = Space(storage.free_bytes_min, self._quota)
+        self._temp = TempFolder(str(self._state.temp))
+        self._naming = Naming(
+            Folders(self._durable), Locks(str(self._state.locks)), self._quota, self._durable
+        )
+        self._workshop = Workshop(self._roots, self._naming, self._durable)
+        self._pool = Pool(storage.storage_threads)
+        self._grounds: dict[str, _Ground] = {}
+
+    @property
+    def suspect(self) -> tuple[str, ...]:
+        """Buckets whose volume has failed to sync since the start; empty when all is well."""
+        return self._durable.suspect
+
+    # --- before serving ----------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make and check the data directory, check every root, measure quotas. Blocks.
+
+        Call it once, before any process serves, under the daemon's lock. Raises ConfigInvalid.
+        """
+        self._state.prepare()
+        check_volume(str(self._state.objects), self._temp)
+        try:
+            for root in self._roots.existing():
+                self._prepare(root)
+        except OSError as error:
+            raise ConfigInvalid(f"{error.filename}: {error.strerror}") from error
+
+    def _prepare(self, root: Root) -> None:
+        root_fd = self._roots.open(root)
+        try:
+            if not root.read_only:
+                check_volume(root.path, folder_for(root_fd, root.path, self._temp))
+        finally:
+            os.close(root_fd)
+        if root.quota is not None:
+            self._quota.remeasure(root)
+
+    def sweep(self) -> int:
+        """Remove what crashed uploads have left behind; the number of files. Blocks; uploads may run."""
+        with translated("write"):
+            own = [root for root in self._roots.existing() if not root.read_only]
+            folders = [self._temp, *(TempFolder(f"{root.path}/{TEMP_FOLDER}") for root in own)]
+            return sum(folder.sweep() for folder in folders)
+
+    def _bytes_held(self, root: Root) -> int:
+        try:
+            root_fd = self._roots.open(root)
+        except FileNotFoundError:
+            return 0
+        total = 0
+        try:
+            for _, path in walk(root, root_fd):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    total += os.stat(path.encode(), dir_fd=root_fd, follow_symlinks=False).st_size
+        finally:
+            os.close(root_fd)
+        return total
+
+    # --- reading -----------------------------------------------------------------------------------
+
+    async def open(self, admission: Admission) -> OpenObject:
+        """The object's present state, whole. Raises `not_found`."""
+        return await self._pool.obtain("read", DiskObject.close, self.open_now, admission)
+
+    def open_now(self, admission: Admission) -> DiskObject:
+        """The same, here and now: about ten short system calls, which wait where the disk makes them wait."""
+        bucket, name = admission.key
+        root = self._roots.of(bucket)
+        path = root.layout.to_path(name)
+        with translated("read"):
+            root_fd = self._roots.open(root)
+            try:
+                fd, info = look(root, root_fd, name, path)
+            finally:
+                os.close(root_fd)
+        return DiskObject(self._pool, fd, info)
+
+    async def list(self, admission: Admission, prefix: str, after: str, limit: int) -> Page:
+        """Up to `limit` objects of its bucket whose names start with `prefix` and follow `after`."""
+        bucket = admission.intent.key.bucket if admission.intent.key else split_path(admission.intent.path)[0]
+        return await self._pool.run("read", self._list, self._roots.of(bucket), prefix, after, limit)
+
+    def _list(self, root: Root, prefix: str, after: str, limit: int) -> Page:
+        root_fd = self._roots.open(root)
+        try:
+            return list_page(root, root_fd, prefix, after, limit)
+        finally:
+            os.close(root_fd)
+
+    # --- writing -----------------------------------------------------------------------------------
+
+    async def begin(self, admission: Admission, length: int | None, digests: frozenset[str]) -> Upload:
+        """Prepare to take `length` bytes (None: not known), computing these digests (hashlib's names)."""
+        bucket, name = admission.key
+        root = self._roots.of(bucket)
+        root.layout.to_path(name)
+        ground = self._grounds.get(bucket)
+        if ground and time.monotonic() < ground.until:
+            draft = self._draft(root, name, ground, length, digests)
+        else:
+            draft = await self._pool.obtain(
+                "write", Draft.drop, self._draft_on_new_ground, root, name, length, digests
+            )
+        return DiskUpload(self._pool, draft)
+
+    def _draft_on_new_ground(
+        self, root: Root, name: str, length: int | None, digests: frozenset[str]
+    ) -> Draft:
+        root_fd = self._roots.open_to_write(root)
+        try:
+            check_standing(Target.of(root, root_fd, name))
+            volume = os.fstat(root_fd).st_dev
+            ground = _Ground(
+                volume, folder_for(root_fd, root.path, self._temp), time.monotonic() + FRESH_SECONDS
+            )
+            self._space.measure(volume, root_fd)
+        finally:
+            os.close(root_fd)
+        # A plain file can stand in another's way, and a quota's count is in a file: those look every time.
+        if root.tidies and root.quota is None:
+            if len(self._grounds) >= _GROUNDS_MAX:
+                self._grounds.clear()
+            self._grounds[root.bucket] = ground
+        return self._draft(root, name, ground, length, digests)
+
+    def _draft(
+        self, root: Root, name: str, ground: _Ground, length: int | None, digests: frozenset[str]
+    ) -> Draft:
+        hold = self._space.hold(ground.volume, root, length)
+        return Draft(self._workshop, root, name, ground.temp, hold, digests)
+
+    async def delete(self, admission: Admission, conditions: Conditions) -> bool:
+        """Remove the object, durably; False where there was none. Conditions are decided with it."""
+        bucket, name = admission.key
+        return await self._pool.run("write", self._delete, self._roots.of(bucket), name, conditions)
+
+    def _delete(self, root: Root, name: str, conditions: Conditions) -> bool:
+        root_fd = self._roots.open_to_write(root, create=False)
+        try:
+            return self._naming.remove(Target.of(root, root_fd, name), conditions)
+        finally:
+            os.close(root_fd)
+
+    async def close(self) -> None:
+        """Finish what was promised, let go of everything."""
+        await self._pool.close()

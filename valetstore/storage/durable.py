@@ -1,0 +1,46 @@
+"""fsync, and what is known once it has failed.
+
+Rule 1: a failed fsync is never repeated on the same descriptor. The kernel has dropped the pages and marked
+them clean: a second call would answer success for bytes that are gone.
+Rule 2: a failure is remembered until the process ends; readiness shows it and a person looks at the disk.
+"""
+
+import os
+import threading
+
+from valetstore.errors import Denied
+
+
+class Durable:
+    """Syncs descriptors; keeps the buckets whose volume has failed to."""
+
+    def __init__(self) -> None:
+        self._failed: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def suspect(self) -> tuple[str, ...]:
+        """Buckets on volumes where a sync has failed since the start; empty when all is well."""
+        with self._lock:
+            return tuple(sorted(self._failed))
+
+    def sync(self, fd: int, bucket: str) -> None:
+        """Bytes, size and attributes (or a folder's entries) outlast a power cut. Raises `storage_error`."""
+        try:
+            # Not fdatasync: it may leave out the attribute that holds the object's metadata.
+            os.fsync(fd)
+        except OSError as error:
+            with self._lock:
+                self._failed.add(bucket)
+            raise Denied(
+                "storage_error", errno=error.errno, error=error.strerror, failed="fsync", bucket=bucket
+            ) from error
+
+
+def sync_folder(path: str) -> None:
+    """The entries of a folder by its path, for preparations before anything is served. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,137 @@
+"""What is kept beside an object's bytes: one extended attribute, set before the file has a name.
+
+Rule 1: the attribute names the size and mtime it belongs to. A file edited in place is not what it says.
+Rule 2: a file without a (readable, matching) attribute is served with what the file system knows.
+"""
+
+import errno
+import mimetypes
+import os
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from valetstore.errors import Denied
+from valetstore.storage.promise import MD5, Metadata, ObjectInfo
+
+ATTRIBUTE: Final = "user.valetstore"
+RECORD_BYTES_MAX: Final = 4_000
+"""What fits into the one block that ext4 gives a file's attributes."""
+
+_VERSION: Final = 1
+_UNTYPED: Final = "application/octet-stream"
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The attribute's content, as msgpack. `v` is the version of this shape; a newer one is not read."""
+
+    v: int
+    size: int
+    mtime_ns: int
+    etag: str
+    digests: dict[str, bytes] = {}
+    content_type: str | None = None
+    headers: dict[str, str] = {}
+    user: dict[str, str] = {}
+    md5_etag: bool = False
+
+    def belongs_to(self, state: os.stat_result) -> bool:
+        """Whether the file is still the one this was written for."""
+        return self.size == state.st_size and self.mtime_ns == state.st_mtime_ns
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Record).decode
+
+
+def describe(size: int, mtime_ns: int, metadata: Metadata, digests: Mapping[str, bytes]) -> ObjectInfo:
+    """The state a finished upload will have, with its entity tag."""
+    return ObjectInfo(
+        size=size,
+        etag=_etag(metadata, digests),
+        modified_ns=mtime_ns,
+        metadata=metadata,
+        digests=dict(digests),
+    )
+
+
+def _etag(metadata: Metadata, digests: Mapping[str, bytes]) -> str:
+    if metadata.md5_etag:
+        return f'"{digests[MD5].hex()}"'
+    # The hyphen tells clients that take a bare 32-digit tag for an MD5 that this is none.
+    return f'"{secrets.token_hex(16)}-v"'
+
+
+def encode(info: ObjectInfo) -> bytes:
+    """The attribute's content. Raises `metadata_too_large`."""
+    metadata = info.metadata
+    raw = _encode(
+        Record(
+            v=_VERSION,
+            size=info.size,
+            mtime_ns=info.modified_ns,
+            etag=info.etag,
+            digests=info.digests,
+            content_type=metadata.content_type,
+            headers=metadata.headers,
+            user=metadata.user,
+            md5_etag=metadata.md5_etag,
+        )
+    )
+    if len(raw) > RECORD_BYTES_MAX:
+        raise Denied("metadata_too_large", f"It takes {len(raw)} bytes of {RECORD_BYTES_MAX}.")
+    return raw
+
+
+def attach(fd: int, raw: bytes) -> None:
+    """Set the attribute on a file. Raises `metadata_too_large` where the file system holds less."""
+    try:
+        os.setxattr(fd, ATTRIBUTE, raw)
+    except OSError as error:
+        if error.errno in {errno.E2BIG, errno.ERANGE}:
+            raise Denied("metadata_too_large", error=error.strerror) from error
+        raise
+
+
+def stored(fd: int) -> Record | None:
+    """The record a file carries, whether or not it still belongs to it; None where there is none."""
+    try:
+        record = _decode(os.getxattr(fd, ATTRIBUTE))
+    except OSError as error:
+        # ERANGE and E2BIG: somebody else's giant value. The others: no attribute, or no support for any.
+        if error.errno in {errno.ENODATA, errno.ENOTSUP, errno.ERANGE, errno.E2BIG}:
+            return None
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return record if record.v == _VERSION else None
+
+
+def read(fd: int, state: os.stat_result, name: str) -> ObjectInfo:
+    """What is known of an open file; `state` is its fstat, `name` the object's."""
+    record = stored(fd)
+    if record is None or not record.belongs_to(state):
+        return _as_the_file_system_knows(state, name)
+    metadata = Metadata(record.content_type, record.headers, record.user, record.md5_etag)
+    return ObjectInfo(record.size, record.etag, record.mtime_ns, metadata, record.digests)
+
+
+def _as_the_file_system_knows(state: os.stat_result, name: str) -> ObjectInfo:
+    etag = f'"{state.st_mtime_ns:x}-{state.st_size:x}-{state.st_ino:x}"'
+    return ObjectInfo(state.st_size, etag, state.st_mtime_ns, Metadata(guess_type(name)))
+
+
+# An instance of our own: Python's table, not whatever /etc/mime.types says on this machine.
+_TYPES: Final = mimetypes.MimeTypes()
+
+
+def guess_type(name: str) -> str:
+    """A content type from the end of a name; `application/octet-stream` where it says nothing."""
+    leaf = name.rpartition("/")[2]
+    # Only the extension: `guess_type` reads names as URLs, and `data:` ones specially.
+    kind, coding = _TYPES.guess_type(f"x{leaf[leaf.rfind('.'):]}" if "." in leaf else "x", strict=False)
+    if coding:
+        return "application/gzip" if coding == "gzip" else _UNTYPED
+    return kind or _UNTYPED

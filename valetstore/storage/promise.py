@@ -1,0 +1,127 @@
+"""Store: what every place for bytes promises, whatever it is made of.
+
+Rule 1: every way to an object takes an Admission; there is no flag and no second door.
+Rule 2: no operating system error leaves a store. It raises Denied: `not_found`, `conflict`, `exists`,
+`precondition_failed`, `storage_full`, `storage_unavailable` (try again later), `storage_error` (a fault).
+Rule 3: an answer means durable. What `publish` and `delete` return from has survived a power cut.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from valetstore.conditions import Conditions
+from valetstore.grants.grant import Admission
+
+MD5 = "md5"
+SHA256 = "sha256"
+
+
+class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an uploader says about an object; kept with it and returned with it.
+
+    `headers` are the representation headers kept beside the content type, by lower-case name
+    (content-disposition, content-encoding, content-language, cache-control, expires); `user` is the
+    uploader's own, by lower-case name without any dialect's prefix. Values are header text (latin-1).
+    `md5_etag` asks for the body's MD5 as entity tag, which some dialects' clients rely on.
+    """
+
+    content_type: str | None = None
+    headers: dict[str, str] = {}
+    user: dict[str, str] = {}
+    md5_etag: bool = False
+
+
+class ObjectInfo(msgspec.Struct, frozen=True):
+    """One state of one object. `etag` is strong and quoted; `modified_ns` nanoseconds since the epoch."""
+
+    size: int
+    etag: str
+    modified_ns: int
+    metadata: Metadata
+    digests: dict[str, bytes] = {}
+
+    @property
+    def modified(self) -> int:
+        """Whole seconds, as Last-Modified shows it."""
+        return self.modified_ns // 1_000_000_000
+
+
+class OpenObject(Protocol):
+    """An object opened for reading: one state, which a later replace or delete does not change."""
+
+    info: ObjectInfo
+
+    def fileno(self) -> int | None:
+        """A descriptor to send the bytes from (sendfile), or None where this store has none."""
+
+    async def read(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes at `offset`, b"" at the end. Raises `storage_error`."""
+
+    def close(self) -> None:
+        """Let go of it; harmless twice."""
+
+
+class Upload(Protocol):
+    """Bytes on their way in: `write`*, `finish`, `seal`, `publish`; or `abort` at any point.
+
+    Nothing is visible to anyone before `publish`, and after `abort` (or a crash) nothing is left.
+    """
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes; returns when there is room for more. Raises `storage_full`."""
+
+    async def finish(self) -> dict[str, bytes]:
+        """No more bytes: the digests asked for at `begin`, over all of them."""
+
+    async def seal(self, metadata: Metadata) -> ObjectInfo:
+        """Bytes and metadata are durable, under no name yet. Raises `metadata_too_large`."""
+
+    async def publish(self, conditions: Conditions, *, create_only: bool) -> bool:
+        """Give it its name, atomically and durably; True where no object was replaced.
+
+        Conditions are decided together with the write. Raises `precondition_failed`, `exists` (where
+        `create_only`), `conflict`; the object that stood there before then still does.
+        """
+
+    async def abort(self) -> None:
+        """Forget everything; harmless after `publish` and twice."""
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """One row of a list."""
+
+    name: str
+    size: int
+    etag: str
+    modified_ns: int
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Rows in order of their names' UTF-8 bytes; `next_after` continues, None at the end."""
+
+    rows: list[Listed]
+    next_after: str | None
+
+
+class Store(Protocol):
+    """Objects by bucket and name. Safe to use from many tasks; every call is one consistent step."""
+
+    async def open(self, admission: Admission) -> OpenObject:
+        """The object's present state, whole. Raises `not_found`."""
+
+    async def begin(self, admission: Admission, length: int | None, digests: frozenset[str]) -> Upload:
+        """Prepare to take `length` bytes (None: not known), computing these digests as they arrive.
+
+        Room for the announced length is set aside now, or `storage_full` is raised. Raises `not_found`
+        where the bucket does not exist and may not be made, `conflict` where the name can never be kept.
+        """
+
+    async def delete(self, admission: Admission, conditions: Conditions) -> bool:
+        """Remove the object, durably; False where there was none. Conditions are decided with it."""
+
+    async def list(self, admission: Admission, prefix: str, after: str, limit: int) -> Page:
+        """Up to `limit` objects of its bucket whose names start with `prefix` and follow `after`."""
+
+    async def close(self) -> None:
+        """Finish what was promised, let go of everything."""

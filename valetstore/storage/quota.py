@@ -1,0 +1,89 @@
+"""How many bytes a bucket with a quota holds: one small file a bucket, shared by all workers.
+
+Rule 1: the file is a count, not a truth. It is measured anew at every start, and where it is missing.
+Rule 2: it is changed under its own flock, together with the check against the quota, before an object gets
+its name; so the published bytes never exceed a quota, whatever the workers do at the same time.
+"""
+
+import fcntl
+import logging
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from valetstore.errors import Denied
+from valetstore.storage.roots import Root
+
+_COUNT: Final = struct.Struct("<q")
+_SLOW_SECONDS: Final = 2.0
+_log: Final = logging.getLogger("valetstore.storage")
+
+
+class Quota:
+    """The counts, as files in one folder; `measure` sums up a bucket's objects where no count is known."""
+
+    def __init__(self, folder: str, measure: Callable[[Root], int]) -> None:
+        self._folder = folder
+        self._measure = measure
+
+    def used(self, root: Root) -> int:
+        """The bytes of the bucket's objects. Raises OSError."""
+        with self._locked(root) as fd:
+            return self._read(fd, root)
+
+    def remeasure(self, root: Root) -> int:
+        """Walk the bucket and keep what that finds. For the start, while nobody stores. Raises OSError."""
+        with self._locked(root) as fd:
+            os.ftruncate(fd, 0)
+            return self._read(fd, root)
+
+    @contextmanager
+    def charged(self, root: Root, delta: int) -> Iterator[None]:
+        """Add to the count for what happens inside; taken back where that fails. Raises `storage_full`."""
+        if root.quota is None:
+            yield
+            return
+        self._add(root, delta, root.quota if delta > 0 else None)
+        try:
+            yield
+        except BaseException:
+            self._add(root, -delta, None)
+            raise
+
+    def _add(self, root: Root, delta: int, limit: int | None) -> None:
+        with self._locked(root) as fd:
+            used = self._read(fd, root) + delta
+            if limit is not None and used > limit:
+                raise full(root)
+            os.pwrite(fd, _COUNT.pack(max(0, used)), 0)
+
+    def _read(self, fd: int, root: Root) -> int:
+        raw = os.pread(fd, _COUNT.size, 0)
+        if len(raw) == _COUNT.size:
+            used: int = _COUNT.unpack(raw)[0]
+            return used
+        started = time.monotonic()
+        used = self._measure(root)
+        os.pwrite(fd, _COUNT.pack(used), 0)
+        seconds = time.monotonic() - started
+        if seconds > _SLOW_SECONDS:
+            _log.warning("bucket %s: measured %d bytes for its quota in %.1f s", root.bucket, used, seconds)
+        return used
+
+    @contextmanager
+    def _locked(self, root: Root) -> Iterator[int]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(f"{self._folder}/{root.bucket}", flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield fd
+        finally:
+            os.close(fd)
+
+
+def full(root: Root) -> Denied:
+    """The refusal of an upload that does not fit the bucket's quota."""
+    return Denied("storage_full", "The bucket's quota is used up.", bucket=root.bucket, quota=root.quota)

@@ -1,0 +1,53 @@
+"""An object opened for reading: a descriptor holds one state, whatever happens to the name afterwards."""
+
+import os
+from typing import Final
+
+from valetstore.errors import Denied
+from valetstore.storage import metadata
+from valetstore.storage.beneath import open_file
+from valetstore.storage.pool import Pool
+from valetstore.storage.promise import ObjectInfo
+from valetstore.storage.roots import Root
+
+_LARGE_BYTES: Final = 64 * 2**20
+"""From here on a close that frees a deleted file's blocks takes long enough to be a thread's work."""
+
+
+def look(root: Root, root_fd: int, name: str, path: str) -> tuple[int, ObjectInfo]:
+    """Open an object by its path below the root; its state, read from the same descriptor. Raises OSError."""
+    fd, state = open_file(root_fd, path)
+    try:
+        return fd, metadata.read(fd, state, name)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+class DiskObject:
+    """`promise.OpenObject` on a disk."""
+
+    def __init__(self, pool: Pool, fd: int, info: ObjectInfo) -> None:
+        self._pool = pool
+        self._fd = fd
+        self.info = info
+
+    def fileno(self) -> int | None:
+        """For sendfile; -1 once closed. Its file position is not used: give offsets."""
+        return self._fd
+
+    async def read(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes at `offset`, b"" at the end. Raises `storage_error`."""
+        if self._fd < 0:
+            raise Denied("internal_error", reason="read after close")
+        return await self._pool.run("read", os.pread, self._fd, count, offset)
+
+    def close(self) -> None:
+        """Let go of it; harmless twice."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        if self.info.size < _LARGE_BYTES:
+            os.close(fd)
+        else:
+            self._pool.later(lambda: os.close(fd))

@@ -1,0 +1,117 @@
+"""A bucket is a root folder and a layout: where it is, how it is opened, when it may be made.
+
+Rule 1: a bucket exists when its folder does. Without a setting it is `<data>/objects/<bucket>`.
+Rule 2: an operator's root may itself be reached over a symbolic link; nothing below a root is.
+Rule 3: a configured root that was there and is gone is an unmounted disk, not a bucket to make anew: writes
+to the empty mount point would be hidden by the mount.
+"""
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from valetstore.config import Bucket
+from valetstore.errors import Denied
+from valetstore.objectkey import check_bucket
+from valetstore.storage.durable import Durable, sync_folder
+from valetstore.storage.layout import LAYOUTS, Layout
+
+FOLDER_MODE = 0o700
+_OPEN = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_DEFAULTS = Bucket()
+
+
+class Root(NamedTuple):
+    """Where one bucket's objects are: `path` absolute, `quota` bytes, `tidies` whether empty folders go."""
+
+    bucket: str
+    path: str
+    layout: Layout
+    is_configured: bool
+    read_only: bool
+    quota: int | None
+    tidies: bool
+
+
+class Roots:
+    """All buckets of a store, those of the settings and those that are only folders."""
+
+    def __init__(self, data: Path, buckets: Mapping[str, Bucket], durable: Durable, *, create: bool) -> None:
+        self.objects = str(data / "objects")
+        self._settings = dict(buckets)
+        self._durable = durable
+        self._create = create
+        self._known: dict[str, Root] = {}
+        self._seen: set[str] = set()
+        self._lock = threading.Lock()
+
+    def of(self, bucket: str) -> Root:
+        """The bucket's root, whether or not it exists. Raises `object_key_invalid`."""
+        root = self._known.get(bucket)
+        if root is None:
+            check_bucket(bucket)
+            root = self._root(bucket)
+            if bucket in self._settings:  # others are as many as requests can name
+                self._known[bucket] = root
+        return root
+
+    def _root(self, bucket: str) -> Root:
+        setting = self._settings.get(bucket, _DEFAULTS)
+        return Root(
+            bucket=bucket,
+            path=setting.root or f"{self.objects}/{bucket}",
+            layout=LAYOUTS[setting.layout],
+            is_configured=bool(setting.root),
+            read_only=setting.read_only,
+            quota=setting.quota_bytes,
+            tidies=setting.layout == "objects",
+        )
+
+    def open(self, root: Root) -> int:
+        """A descriptor of the root (O_PATH: a place to start from). Raises FileNotFoundError, OSError."""
+        fd = os.open(root.path, _OPEN if root.is_configured else _OPEN | os.O_NOFOLLOW)
+        if root.is_configured and root.bucket not in self._seen:
+            with self._lock:
+                self._seen.add(root.bucket)
+        return fd
+
+    def open_to_write(self, root: Root, *, create: bool = True) -> int:
+        """The same for a write; makes the bucket, durably, where that is wanted and allowed.
+
+        Raises `operation_not_allowed` (read-only), `not_found` (may not be made), `storage_unavailable`
+        (the disk it is on has gone).
+        """
+        if root.read_only:
+            raise Denied("operation_not_allowed", "This bucket is read-only.")
+        try:
+            return self.open(root)
+        except FileNotFoundError:
+            if not os.path.isdir(os.path.dirname(root.path)) or root.bucket in self._seen:
+                raise Denied("storage_unavailable", missing=root.path) from None
+        if not (create and self._create):
+            raise Denied("not_found", bucket=root.bucket)
+        self.make(root)
+        return self.open(root)
+
+    def make(self, root: Root) -> None:
+        """Make the root's folder, not its parents. Raises OSError."""
+        try:
+            os.mkdir(root.path, FOLDER_MODE)
+        except FileExistsError:
+            return  # another task or worker was quicker; who stores into it syncs the parent, see `settle`
+        sync_folder(os.path.dirname(root.path))
+
+    def existing(self) -> list[Root]:
+        """Every bucket that has a folder now, by name. Raises OSError."""
+        names = set(self._settings)
+        with os.scandir(self.objects) as entries:
+            names.update(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        return [root for root in map(self._named, sorted(names)) if root and os.path.isdir(root.path)]
+
+    def _named(self, name: str) -> Root | None:
+        try:
+            return self.of(name)
+        except Denied:  # a stray folder whose name no bucket can have
+            return None
