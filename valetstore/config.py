@@ -23,6 +23,8 @@ Count = Annotated[int, Meta(ge=1, le=10**12)]
 Bytes = Annotated[int, Meta(ge=0, le=2**60)]
 
 ENVIRONMENT_PREFIX: Final = "VALETSTORE_"
+NOT_SETTINGS: Final = frozenset({"VALETSTORE_CONFIG", "VALETSTORE_DEBUG", "VALETSTORE_VECTORS"})
+"""Variables with our prefix that are no settings: the settings file, tracebacks, the tests' vectors."""
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", kw_only=True):
@@ -32,7 +34,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 class Listen(_Table, frozen=True):
     """Where the gateway accepts, and what stands before it."""
 
-    listen: tuple[str, ...] = ("127.0.0.1:8420",)
+    listen: Annotated[tuple[str, ...], Meta(min_length=1)] = ("127.0.0.1:8420",)
     metrics: str = "127.0.0.1:9420"
     public_url: str = ""
     insecure_http: bool = False
@@ -40,7 +42,7 @@ class Listen(_Table, frozen=True):
     tls_cert: str = ""
     tls_key: str = ""
     hsts_seconds: Seconds = 31_536_000
-    workers: Count = 1
+    workers: Annotated[int, Meta(ge=1, le=1024)] = 1
     drain_seconds: Seconds = 30
 
 
@@ -140,9 +142,7 @@ _TABLES: Final = {
     for name, table in get_type_hints(Config).items()
     if isinstance(table, type) and issubclass(table, _Table)
 }
-_TABLE_OF: Final = {
-    setting: name for name, table in _TABLES.items() for setting in table.__struct_encode_fields__
-}
+_TABLE_OF: Final = {setting: name for name, table in _TABLES.items() for setting in table.__struct_encode_fields__}
 
 
 def load(
@@ -183,11 +183,10 @@ def _table(raw: dict[str, object], name: str) -> dict[str, object]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     known = {ENVIRONMENT_PREFIX + setting.replace("-", "_").upper(): setting for setting in _TABLE_OF}
-    return {
-        known[name]: _typed(known[name], text)
-        for name, text in environment.items()
-        if name in known
-    }
+    given = {name: text for name, text in environment.items() if name.startswith(ENVIRONMENT_PREFIX)}
+    for name in sorted(given.keys() - known.keys() - NOT_SETTINGS):
+        raise ConfigInvalid(f"{name}: is not a setting; config/full.toml has them all, as {next(iter(known))}")
+    return {known[name]: _typed(known[name], text) for name, text in given.items() if name in known}
 
 
 def _typed(setting: str, text: str) -> object:

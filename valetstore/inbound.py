@@ -54,9 +54,7 @@ class Inbound:
         self.host = host if host is not None else (self.header("host") or "")
 
     @classmethod
-    def from_raw(
-        cls, head: bytes, *, now: float, peer: str | None = None, tls: bool = False
-    ) -> "Inbound":
+    def from_raw(cls, head: bytes, *, now: float, peer: str | None = None, tls: bool = False) -> "Inbound":
         """From a request's raw head (request line and headers), as captured or published.
 
         Raises `request_malformed` where the head is not one. The daemon itself parses with aiohttp's C

@@ -60,7 +60,7 @@ def check_bucket(bucket: str) -> None:
     if not _BUCKET.fullmatch(bucket):
         raise Denied(
             "object_key_invalid",
-            "A bucket's name has 1 to 63 letters, digits, dots, hyphens or underscores and starts with a letter or digit.",
+            "A bucket's name starts with a letter or digit and has 1 to 63 of letters, digits, `.`, `_`, `-` and `$`.",
         )
 
 

@@ -1,9 +1,9 @@
 """Sign in an application's own process: no daemon, no network, one function.
 
-    from valetstore import Signer, sign
+from valetstore import Signer, sign
 
-    signer = Signer.from_json(Path("photos-key.json").read_text())   # what `keys create --json` printed
-    url = sign(signer, "GET", "/photos/cat.jpg", expires=900, base_url="https://files.example.com")
+signer = Signer.from_json(Path("photos-key.json").read_text())   # what `keys create --json` printed
+url = sign(signer, "GET", "/photos/cat.jpg", expires=900, base_url="https://files.example.com")
 """
 
 import secrets
@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from valetstore.encoding import b64url_decode, content_disposition
-from valetstore.errors import ConfigInvalid, Denied
+from valetstore.errors import ConfigInvalid
 from valetstore.grants.grant import Limits, Operation, Profile, Scope
 from valetstore.grants.native import PARAMETER, Claims
 from valetstore.grants.native import sign as sign_claims
@@ -117,9 +117,7 @@ class Terms(TypedDict, total=False):
     ctx: object
 
 
-def sign(
-    signer: Signer, method: str, path: str, *, expires: int, base_url: str = "", **terms: Unpack[Terms]
-) -> str:
+def sign(signer: Signer, method: str, path: str, *, expires: int, base_url: str = "", **terms: Unpack[Terms]) -> str:
     """A signed URL for one method (GET, HEAD, PUT, DELETE, LIST) on one decoded path; `Terms` has the rest.
 
     `expires` is seconds from now, or from `start`. Raises SigningRefused where the signing key's profile
@@ -204,9 +202,7 @@ def refuse_beyond(claims: Claims, limits: Limits) -> None:
             raise SigningRefused(f"{scope.path}: the signing key allows {' or '.join(map(str, group))}")
     since = claims.iat if claims.iat is not None else time.time()
     if limits.ttl_max is not None and claims.exp - since > limits.ttl_max:
-        raise SigningRefused(
-            f"expires: the signing key allows at most {show_duration(limits.ttl_max)} after signing"
-        )
+        raise SigningRefused(f"expires: the signing key allows at most {show_duration(limits.ttl_max)} after signing")
     _refuse_length(claims, limits)
     for pattern in [claims.type] if isinstance(claims.type, str) else claims.type or []:
         for allowed_types in limits.types:
@@ -269,4 +265,3 @@ def _material(made: _Created) -> bytes | PrivateKey:
     if algorithm_of(private) != made.alg:
         raise ConfigInvalid(f"the private key is for {algorithm_of(private)}, not {made.alg}")
     return private
-

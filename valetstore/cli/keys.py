@@ -21,7 +21,14 @@ from valetstore.encoding import b64url_decode, http_date
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.grant import DEFAULT_OPERATIONS, OPERATIONS, Profile
 from valetstore.keys.jwk import Jwk, read_jwks
-from valetstore.keys.material import ALGORITHMS, algorithm_of, check_secret, load_public, private_pem, public_pem
+from valetstore.keys.material import (
+    ALGORITHMS,
+    algorithm_of,
+    check_secret,
+    load_public,
+    private_pem,
+    public_pem,
+)
 from valetstore.keys.ring import KeyRecord
 from valetstore.keys.ringfile import RingFile, new_record, record_of, write_private
 from valetstore.units import show_duration, show_size
@@ -31,7 +38,14 @@ def profile_options(function: Any) -> Any:
     """The options that make a signing key's profile, given to the command as its members."""
     for option in reversed(
         (
-            click.option("--prefix", "prefixes", multiple=True, callback=comma_list, metavar="/PREFIX/", help="Only below."),
+            click.option(
+                "--prefix",
+                "prefixes",
+                multiple=True,
+                callback=comma_list,
+                metavar="/PREFIX/",
+                help="Only below.",
+            ),
             click.option(
                 "--ops",
                 multiple=True,
@@ -41,8 +55,16 @@ def profile_options(function: Any) -> Any:
             ),
             click.option("--ttl-max", type=Duration(), help="Longest life of a key it signs."),
             click.option("--length-max", type=Size(), help="Largest upload."),
-            click.option("--type", "types", multiple=True, callback=comma_list, help="Content type allowed, as image/*."),
-            click.option("--ip", "networks", multiple=True, callback=comma_list, metavar="CIDR", help="Source network."),
+            click.option(
+                "--type",
+                "types",
+                multiple=True,
+                callback=comma_list,
+                help="Content type allowed, as image/*.",
+            ),
+            click.option(
+                "--ip", "networks", multiple=True, callback=comma_list, metavar="CIDR", help="Source network."
+            ),
             click.option("--create-only", is_flag=True, help="Never replace an object."),
             click.option("--https", is_flag=True, help="Only over TLS."),
         )
@@ -89,11 +111,11 @@ def command() -> None:
 @click.option("--alg", type=click.Choice(list(ALGORITHMS)), default="HS256", show_default=True, help="JWS algorithm.")
 @profile_options
 @click.option(
-    "--private-out", type=click.Path(path_type=Path, dir_okay=False), help="Write the private key there; keep no copy."
+    "--private-out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the private key there; keep no copy.",
 )
-def create(
-    settings: Settings, name: str, alg: str, private_out: Path | None, as_json: bool, **limits: Any
-) -> None:
+def create(settings: Settings, name: str, alg: str, private_out: Path | None, as_json: bool, **limits: Any) -> None:
     """Create a signing key NAME.
 
     What the options say is its profile: what keys signed by it may do at most. HS256 has one secret for signing

@@ -88,9 +88,7 @@ class SizeRange(click.ParamType[Any]):
 
     name = "min-max"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         """(min, max) in bytes, or a usage error."""
         if isinstance(value, tuple):
             return value

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from valetstore import __version__
 from valetstore.audit import Audit
 from valetstore.config import Config
 from valetstore.edge.arrival import Arrivals
@@ -59,7 +60,7 @@ class Daemon:
         self._store = DiskStore(config.data, config.buckets, config.storage)
         self._store.prepare()
         self._replay = MemoryReplaySet(config.replay.replay_entries_max, config.keys.clock_skew_seconds)
-        self._metrics = Metrics()
+        self._metrics = Metrics(__version__)
         self._transfers = Transfers()
         self._service = Service([self._why_not_ready])
         self._audit = Audit(config.audit, config.data)

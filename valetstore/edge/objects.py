@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+from valetstore.audit import rfc3339
 from valetstore.conditions import Conditions, Outcome, if_range_holds
 from valetstore.config import Config
 from valetstore.edge.exchange import Exchange
@@ -152,7 +153,7 @@ class Objects:
         if inbound.method == "GET" and admission.use is not None:
             await self._gateway.replay.claim(admission.use, inbound.now)
         objects = [
-            {"name": row.name, "size": row.size, "etag": row.etag, "modified": row.modified_ns / 1e9}
+            {"name": row.name, "size": row.size, "etag": row.etag, "modified": rfc3339(row.modified_ns / 1e9)}
             for row in page.rows
         ]
         return json_reply({"bucket": bucket, "prefix": prefix, "objects": objects, "next": page.next_after})

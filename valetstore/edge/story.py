@@ -15,6 +15,7 @@ from valetstore.gateway import describe
 from valetstore.grants.grant import Admission
 from valetstore.inbound import Inbound
 from valetstore.metrics import Metrics
+from valetstore.redact import redact
 
 _KNOWN = ("dialect", "operation", "signing_key", "key_identity", "subject", "ctx")
 
@@ -122,4 +123,4 @@ def _object(inbound: Inbound) -> str:
 def _reason(denied: Denied) -> str:
     evidence = {name: value for name, value in denied.evidence.items() if name not in _KNOWN}
     told = [denied.detail, *(f"{name}={value}" for name, value in evidence.items())]
-    return " ".join(part for part in told if part)
+    return redact(" ".join(part for part in told if part))

@@ -97,12 +97,8 @@ ALGORITHMS: Final = {
     for algorithm in (
         Algorithm("HS256", False, False, lambda: secrets.token_bytes(32), _hs256_sign, _hs256_verify),
         Algorithm("EdDSA", True, False, ed25519.Ed25519PrivateKey.generate, _eddsa_sign, _eddsa_verify),
-        Algorithm(
-            "ES256", True, True, lambda: ec.generate_private_key(ec.SECP256R1()), _es256_sign, _es256_verify
-        ),
-        Algorithm(
-            "RS256", True, False, lambda: rsa.generate_private_key(65537, 3072), _rs256_sign, _rs256_verify
-        ),
+        Algorithm("ES256", True, True, lambda: ec.generate_private_key(ec.SECP256R1()), _es256_sign, _es256_verify),
+        Algorithm("RS256", True, False, lambda: rsa.generate_private_key(65537, 3072), _rs256_sign, _rs256_verify),
     )
 }
 
@@ -145,9 +141,7 @@ def load_private(pem: str) -> PrivateKey:
 def public_pem(key: PublicKey | PrivateKey) -> str:
     """The public half as PEM SubjectPublicKeyInfo."""
     public = key.public_key() if isinstance(key, PrivateKey) else key
-    return public.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    ).decode()
+    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def private_pem(key: PrivateKey) -> str:

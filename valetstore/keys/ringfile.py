@@ -67,7 +67,9 @@ class RingFile:
         def step(records: list[KeyRecord]) -> list[KeyRecord]:
             for known in records:
                 if known.name == record.name:
-                    raise ConfigInvalid(f"signing key {record.name!r} exists; choose another name, then retire this one")
+                    raise ConfigInvalid(
+                        f"signing key {record.name!r} exists; choose another name, then retire this one"
+                    )
             if private is not None:
                 write_private(self.private_path(record.name), private.encode())
             return [*records, record]

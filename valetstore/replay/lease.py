@@ -1,10 +1,10 @@
 """Lease: one use of a key, held around work that may fail (an upload, a delete).
 
-    async with Lease(replay, admission.use, clock) as lease:
-        ...                      # a failure here gives the use back
-        await lease.committing() # from here on a crash leaves the key used
-        ...                      # publish
-        await lease.commit()
+async with Lease(replay, admission.use, clock) as lease:
+    ...                      # a failure here gives the use back
+    await lease.committing() # from here on a crash leaves the key used
+    ...                      # publish
+    await lease.commit()
 """
 
 from collections.abc import Callable

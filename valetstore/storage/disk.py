@@ -8,7 +8,6 @@ that knows what it does.
 import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,7 +20,7 @@ from valetstore.storage.draft import Draft, Workshop
 from valetstore.storage.durable import Durable
 from valetstore.storage.folders import Folders
 from valetstore.storage.layout import TEMP_FOLDER
-from valetstore.storage.listing import list_page, walk
+from valetstore.storage.listing import list_page
 from valetstore.storage.locks import Locks
 from valetstore.storage.naming import Naming, Target, check_standing
 from valetstore.storage.pool import Pool
@@ -53,8 +52,8 @@ class DiskStore:
     def __init__(self, data: Path, buckets: Mapping[str, Bucket], storage: Storage) -> None:
         self._state = State(data)
         self._durable = Durable()
-        self._roots = Roots(data, buckets, self._durable, create=storage.create_buckets)
-        self._quota = Quota(str(self._state.quota), self._bytes_held)
+        self._roots = Roots(data, buckets, create=storage.create_buckets)
+        self._quota = Quota(str(self._state.quota), self._roots)
         self._space = Space(storage.free_bytes_min, self._quota)
         self._temp = TempFolder(str(self._state.temp))
         self._naming = Naming(
@@ -100,20 +99,6 @@ class DiskStore:
             own = [root for root in self._roots.existing() if not root.read_only]
             folders = [self._temp, *(TempFolder(f"{root.path}/{TEMP_FOLDER}") for root in own)]
             return sum(folder.sweep() for folder in folders)
-
-    def _bytes_held(self, root: Root) -> int:
-        try:
-            root_fd = self._roots.open(root)
-        except FileNotFoundError:
-            return 0
-        total = 0
-        try:
-            for _, path in walk(root, root_fd):
-                with suppress(FileNotFoundError):  # deleted meanwhile
-                    total += os.stat(path.encode(), dir_fd=root_fd, follow_symlinks=False).st_size
-        finally:
-            os.close(root_fd)
-        return total
 
     # --- reading -----------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import errno
 import heapq
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 from valetstore.storage.beneath import open_folder
@@ -129,6 +129,15 @@ def _ignoring_absent() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _ABSENT:
             raise
+
+
+def bytes_held(root: Root, root_fd: int) -> int:
+    """The sizes of all objects of a bucket together. Raises OSError."""
+    total = 0
+    for _, path in walk(root, root_fd):
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            total += os.stat(path.encode(), dir_fd=root_fd, follow_symlinks=False).st_size
+    return total
 
 
 def walk(root: Root, root_fd: int) -> Iterator[tuple[str, str]]:

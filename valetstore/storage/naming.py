@@ -2,13 +2,14 @@
 
 Rule 1: one system call decides. A link that fails where the name is taken, a rename that replaces whole, an
 unlink. A reader before it sees the old state, a reader after it the new one.
-Rule 2: create-only needs no lock, the link decides. Whoever judges the present object first (conditions, what
-is replaced, what is deleted) holds the key's lock from the look to the call.
+Rule 2: where no object is, no lock is needed: the link decides. Whoever judges the present object (for its
+conditions, to replace or delete it) holds the key's lock from the look to the call.
 Rule 3: what returns is durable: the folder is synced after the call, the folders above it before.
 """
 
 import os
 import stat
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from valetstore.conditions import ANY, Conditions, Outcome
@@ -76,25 +77,31 @@ class Naming:
         raise Denied("storage_unavailable", reason="the folder or the name changed with every try")
 
     def _create(self, temp: TempFile, target: Target, folder: int, size: int, taken: str) -> bool:
+        try:
+            return self._link(temp, target, folder, size)
+        except _NameTaken:
+            _present(folder, target.entry)
+            raise Denied(taken) from None
+
+    def _put(self, temp: TempFile, target: Target, folder: int, size: int, conditions: Conditions) -> bool:
+        # Most uploads have no conditions and are new: no lock, no look. (A quota must know what is replaced.)
+        if conditions == _UNCONDITIONAL and target.root.quota is None:
+            with suppress(_NameTaken):
+                return self._link(temp, target, folder, size)
+        with self._locks.of(target.root.bucket, target.name):
+            present = _judge(folder, target, conditions)
+            if present is None:
+                return self._link(temp, target, folder, size)
+            with self._quota.charged(target.root, size - present.st_size):
+                temp.replace(folder, target.entry)
+        return False
+
+    def _link(self, temp: TempFile, target: Target, folder: int, size: int) -> bool:
         with self._quota.charged(target.root, size):
             try:
                 temp.link(folder, target.entry)
             except FileExistsError:
-                _present(folder, target.entry)
-                raise Denied(taken) from None
-        return True
-
-    def _put(self, temp: TempFile, target: Target, folder: int, size: int, conditions: Conditions) -> bool:
-        with self._locks.of(target.root.bucket, target.name):
-            present = _judge(folder, target, conditions)
-            with self._quota.charged(target.root, size - (present.st_size if present else 0)):
-                if present:
-                    temp.replace(folder, target.entry)
-                    return False
-                try:
-                    temp.link(folder, target.entry)
-                except FileExistsError:  # a create-only put, which takes no lock
-                    raise _NameTaken from None
+                raise _NameTaken from None
         return True
 
     def remove(self, target: Target, conditions: Conditions) -> bool:

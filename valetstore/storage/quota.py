@@ -10,12 +10,13 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from valetstore.errors import Denied
-from valetstore.storage.roots import Root
+from valetstore.storage.listing import bytes_held
+from valetstore.storage.roots import Root, Roots
 
 _COUNT: Final = struct.Struct("<q")
 _SLOW_SECONDS: Final = 2.0
@@ -23,11 +24,11 @@ _log: Final = logging.getLogger("valetstore.storage")
 
 
 class Quota:
-    """The counts, as files in one folder; `measure` sums up a bucket's objects where no count is known."""
+    """The counts, as files in one folder; where none is known, the bucket's objects are summed up."""
 
-    def __init__(self, folder: str, measure: Callable[[Root], int]) -> None:
+    def __init__(self, folder: str, roots: Roots) -> None:
         self._folder = folder
-        self._measure = measure
+        self._roots = roots
 
     def used(self, root: Root) -> int:
         """The bytes of the bucket's objects. Raises OSError."""
@@ -72,6 +73,13 @@ class Quota:
         if seconds > _SLOW_SECONDS:
             _log.warning("bucket %s: measured %d bytes for its quota in %.1f s", root.bucket, used, seconds)
         return used
+
+    def _measure(self, root: Root) -> int:
+        root_fd = self._roots.open(root)
+        try:
+            return bytes_held(root, root_fd)
+        finally:
+            os.close(root_fd)
 
     @contextmanager
     def _locked(self, root: Root) -> Iterator[int]:

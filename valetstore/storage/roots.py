@@ -15,7 +15,7 @@ from typing import NamedTuple
 from valetstore.config import Bucket
 from valetstore.errors import Denied
 from valetstore.objectkey import check_bucket
-from valetstore.storage.durable import Durable, sync_folder
+from valetstore.storage.durable import sync_folder
 from valetstore.storage.layout import LAYOUTS, Layout
 
 FOLDER_MODE = 0o700
@@ -38,10 +38,9 @@ class Root(NamedTuple):
 class Roots:
     """All buckets of a store, those of the settings and those that are only folders."""
 
-    def __init__(self, data: Path, buckets: Mapping[str, Bucket], durable: Durable, *, create: bool) -> None:
+    def __init__(self, data: Path, buckets: Mapping[str, Bucket], *, create: bool) -> None:
         self.objects = str(data / "objects")
         self._settings = dict(buckets)
-        self._durable = durable
         self._create = create
         self._known: dict[str, Root] = {}
         self._seen: set[str] = set()
@@ -100,7 +99,7 @@ class Roots:
         try:
             os.mkdir(root.path, FOLDER_MODE)
         except FileExistsError:
-            return  # another task or worker was quicker; who stores into it syncs the parent, see `settle`
+            return  # another task or worker was quicker; who stores into it syncs the parent (`folders.py`)
         sync_folder(os.path.dirname(root.path))
 
     def existing(self) -> list[Root]:

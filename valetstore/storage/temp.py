@@ -3,7 +3,7 @@
 Rule 1: a temp file is on the file system of its target, so that a link or a rename gives it its name.
 Rule 2: without a name (O_TMPFILE) a crash leaves nothing. Where that is not supported, and for the moment
 between link and rename, it has a name in a temp folder; `sweep` removes those.
-Rule 3: a temp file is flocked while its process lives, so a sweep never takes one that is being written.
+Rule 3: a temp file with a name is flocked while its process lives, so a sweep never takes one in use.
 """
 
 import errno
@@ -84,19 +84,20 @@ class TempFile:
     def __init__(self, folder: TempFolder) -> None:
         self._folder = folder
         self._name = b""
-        with folder.opened() as at:
-            self.fd = self._open_anonymous(at) if folder.has_anonymous_files else self._open_named(at)
+        self.fd = self._open_anonymous() if folder.has_anonymous_files else -1
+        if self.fd < 0:
+            with folder.opened() as at:
+                self.fd = self._open_named(at)
 
-    def _open_anonymous(self, at: int) -> int:
+    def _open_anonymous(self) -> int:
         try:
-            fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, _FILE_MODE, dir_fd=at)
+            flags = os.O_TMPFILE | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+            return os.open(self._folder.path, flags, _FILE_MODE)
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
             self._folder.has_anonymous_files = False
-            return self._open_named(at)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return fd
+            return -1
 
     def _open_named(self, at: int) -> int:
         while True:
@@ -134,6 +135,7 @@ class TempFile:
         """Give it a name in place of the file that has it, in one step."""
         with self._folder.opened() as at:
             if not self._name:
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 spare = secrets.token_hex(16).encode()
                 self.link(at, spare)
                 self._name = spare
