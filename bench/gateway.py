@@ -25,7 +25,15 @@ class Gateway(Process):
         settings.write_text(SETTINGS)
         options = ("--config", str(settings), "--data", str(self.data))
         super().__init__(
-            "valetstore", folder, "valetstore", "serve", *options, "--listen", "127.0.0.1:0", "--metrics", "off"
+            "valetstore",
+            folder,
+            "valetstore",
+            "serve",
+            *options,
+            "--listen",
+            "127.0.0.1:0",
+            "--metrics",
+            "off",
         )
 
     def __enter__(self) -> Self:

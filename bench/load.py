@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 import time
-from itertools import chain, cycle, repeat
 from collections.abc import Iterator
+from itertools import cycle
 from typing import Final, Self, cast
 
 import msgspec
@@ -27,8 +27,8 @@ GRACE_SECONDS: Final = 300
 class Job(msgspec.Struct, frozen=True):
     """What to ask for: each of `targets` in turn, over and over unless `once`, on so many connections.
 
-    For `seconds`, or `requests` requests if that is more. A download still running at the end is cut and its
-    bytes count; an upload is finished, and the time it takes counts.
+    For `seconds`, and for at least `requests` requests. What still runs at the end is cut, and the bytes
+    that have arrived count; or, where it must be `whole`, it is finished, and the time that takes counts.
     """
 
     host: str
@@ -39,8 +39,9 @@ class Job(msgspec.Struct, frozen=True):
     seconds: float
     connections: int = 1
     body_bytes: int = 0
-    requests: int = 1
+    requests: int = 0
     once: bool = False
+    whole: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -176,15 +177,14 @@ class Run:
         for _ in range(self.job.connections):
             _, client = await loop.create_connection(lambda: Client(self), self.job.host, self.job.port)
             clients.append(client)
-        is_download = not self.job.body_bytes
         left = self._started + self.job.seconds - time.perf_counter()
         try:
-            async with asyncio.timeout(left if is_download and not self.job.requests else GRACE_SECONDS):
+            async with asyncio.timeout(GRACE_SECONDS if self.job.whole else left):
                 await self._is_over.wait()
         except TimeoutError:
-            if not is_download:
-                self.failed(f"uploads did not end within {GRACE_SECONDS} s")
-        end = time.perf_counter() if is_download else self._last
+            if self.job.whole:
+                self.failed(f"the last requests did not end within {GRACE_SECONDS} s")
+        end = self._last if self.job.whole else time.perf_counter()
         for client in clients:
             client.cut()
         return self._outcome(end - self._started)

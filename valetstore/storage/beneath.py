@@ -79,7 +79,9 @@ def open_by_kernel(folder: int, path: str, flags: int) -> int:
         raise _error(errno.ENOENT)
     how = _HOW.get(flags)
     if how is None:
-        how = _HOW[flags] = _OpenHow(flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
+        # O_NOFOLLOW would let the last component be "not a directory", or the link itself with O_PATH.
+        resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS
+        how = _HOW[flags] = _OpenHow(flags & ~os.O_NOFOLLOW, 0, resolve)
     number = errno.EAGAIN
     for _ in range(_TRIES):
         fd: int = _syscall(_OPENAT2, folder, raw, ctypes.byref(how), ctypes.sizeof(how))

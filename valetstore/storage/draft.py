@@ -11,7 +11,8 @@ Rule 2: after a failure every further step is refused: what failed once is not w
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from valetstore.conditions import Conditions
 from valetstore.errors import Denied
@@ -66,15 +67,13 @@ class Draft:
 
     def take(self, chunks: Sequence[bytes]) -> None:
         """Hash and write the next bytes."""
-        with self._busy:
-            self._check()
+        with self._step():
             self.hash(chunks)
             self._write(chunks)
 
     def seal(self, rest: Sequence[bytes], described: Metadata) -> ObjectInfo:
         """Write the last bytes (hashed already), attach what is known of them, make both durable."""
-        with self._busy:
-            self._check()
+        with self._step():
             temp = self._write(rest)
             state = os.fstat(temp.fd)
             if state.st_size != self._size:
@@ -97,21 +96,19 @@ class Draft:
 
     def publish(self, conditions: Conditions, create_only: bool) -> bool:
         """Name it, whatever comes of it let go of the temp file; True where no object was replaced."""
-        with self._busy:
-            self._check()
+        with self._step():
             if self._temp is None or not self._is_sealed:
                 raise Denied("internal_error", reason="published before it was sealed")
+            root_fd = self._workshop.roots.open_to_write(self._root, create=False)
             try:
-                root_fd = self._workshop.roots.open_to_write(self._root, create=False)
-                try:
-                    target = Target.of(self._root, root_fd, self._name)
-                    return self._workshop.naming.publish(
-                        self._temp, target, self._size, conditions, create_only=create_only
-                    )
-                finally:
-                    os.close(root_fd)
+                target = Target.of(self._root, root_fd, self._name)
+                created = self._workshop.naming.publish(
+                    self._temp, target, self._size, conditions, create_only=create_only
+                )
             finally:
-                self._let_go()
+                os.close(root_fd)
+            self._let_go()
+            return created
 
     def drop(self) -> None:
         """Leave nothing behind; harmless twice and after `publish`."""
@@ -125,6 +122,13 @@ class Draft:
         if temp is not None:
             temp.close()
 
-    def _check(self) -> None:
-        if self._is_over:
-            raise Denied("internal_error", reason="the upload is over")
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        with self._busy:
+            if self._is_over:
+                raise Denied("internal_error", reason="the upload is over")
+            try:
+                yield
+            except BaseException:
+                self._let_go()
+                raise

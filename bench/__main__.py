@@ -1,0 +1,14 @@
+"""`python -m bench [verify|serve|upload|memory ...] [--quick] [--json FILE]`: all of it, or the parts that are named."""
+
+from bench import memory, serve, upload, verify
+from bench.options import measure, parser
+
+PARTS = {"verify": verify.run, "serve": serve.run, "upload": upload.run, "memory": memory.run}
+
+if __name__ == "__main__":
+    command = parser(__doc__)
+    command.add_argument(
+        "parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=f"one of {', '.join(PARTS)}"
+    )
+    options = command.parse_args()
+    measure(options, [PARTS[name] for name in options.parts or PARTS])
