@@ -1,1 +1,1 @@
-"""How fast and how lean valetstore is, measured. `python -m bench` runs everything; README.md says how and what came out."""
+"""How fast and how lean valetstore is, measured: `python -m bench` runs all. README.md has method and figures."""

@@ -1,4 +1,4 @@
-"""`python -m bench [verify|serve|upload|memory ...] [--quick] [--json FILE]`: all of it, or the parts that are named."""
+"""All benches, or those that are named: `python -m bench [verify|serve|upload|memory ...] [--quick] [--json FILE]`."""
 
 from bench import memory, serve, upload, verify
 from bench.options import measure, parser
@@ -7,8 +7,6 @@ PARTS = {"verify": verify.run, "serve": serve.run, "upload": upload.run, "memory
 
 if __name__ == "__main__":
     command = parser(__doc__)
-    command.add_argument(
-        "parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=f"one of {', '.join(PARTS)}"
-    )
+    command.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=f"one of {', '.join(PARTS)}")
     options = command.parse_args()
     measure(options, [PARTS[name] for name in options.parts or PARTS])

@@ -78,7 +78,7 @@ def add_row(table: Table, case: Case, ours: Side, other: Side) -> None:
         str(case.connections),
         *(_speed_text(case, speed) for speed in speeds),
         str(ratio),
-        f"{p99.middle:.1f}",
+        f"{p99.middle:.1f}" if p99.middle else "-",  # none was finished within a round
         *(_time_text(cost) for cost in costs),
         **_figures(case, speeds, ratio, costs),
         p50_ms=Spread.of([outcome.p50_ms for outcome in ours.outcomes]),

@@ -62,9 +62,7 @@ def measure(options: argparse.Namespace, runs: Sequence[Callable[[Bench], Table]
     machine.pin(machine.LOAD_CORE)
     bench = Bench(options.quick, options.folder)
     facts = machine.facts(options.folder)
-    tables = []
-    for run in runs:
-        tables.append(run(bench))
+    tables = [run(bench) for run in runs]
     print("\n".join(f"- {name}: {fact}" for name, fact in facts.items()))
     for table in tables:
         print(f"\n{table.text()}")

@@ -36,18 +36,14 @@ class Scene:
 
     def put(self, process: Process, target: str, size: int) -> None:
         """One upload."""
-        self.load.run(
-            Job(process.host, process.port, "PUT", [target], [200, 201], 0, 1, size, requests=1, whole=True)
-        )
+        self.load.run(Job(process.host, process.port, "PUT", [target], [200, 201], 0, 1, size, requests=1, whole=True))
 
 
 @contextmanager
 def open_scene(bench: Bench) -> Iterator[Scene]:
     """Start everything, end everything."""
     with ExitStack() as stack:
-        folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="valetstore-bench-", dir=bench.folder))
-        )
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="valetstore-bench-", dir=bench.folder)))
         gateway = stack.enter_context(Gateway(folder / "gateway"))
         quick_loop = stack.enter_context(Baseline(folder / "baseline", "uvloop"))
         sendfile_loop = stack.enter_context(Baseline(folder / "baseline", "asyncio"))

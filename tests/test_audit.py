@@ -107,12 +107,8 @@ def test_times_are_utc_with_milliseconds(seconds: float, text: str | None) -> No
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(alphabet=st.characters(codec=None)),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 ))  # fmt: skip
-def test_any_text_stays_in_its_field_and_any_event_in_one_line_that_a_pipe_takes_whole(
-    text: str, ctx: object
-) -> None:
-    made = event(
-        object=text, user_agent=text, subject=text, reason=text, method=text, signing_key=text, ctx=ctx
-    )
+def test_any_text_stays_in_its_field_and_any_event_in_one_line_that_a_pipe_takes_whole(text: str, ctx: object) -> None:
+    made = event(object=text, user_agent=text, subject=text, reason=text, method=text, signing_key=text, ctx=ctx)
     line = encode(made.bound())
     assert len(line) <= PIPE_BYTES - 1
     assert line.endswith(b"\n")
@@ -196,9 +192,7 @@ def test_lines_are_appended_to_what_is_there(audits: Callable[..., Audit], tmp_p
     assert numbers(read((tmp_path / "audit.log").read_bytes())) == [0, 1, 2]
 
 
-def test_a_line_torn_by_a_power_cut_does_not_glue_to_the_next(
-    audits: Callable[..., Audit], tmp_path: Path
-) -> None:
+def test_a_line_torn_by_a_power_cut_does_not_glue_to_the_next(audits: Callable[..., Audit], tmp_path: Path) -> None:
     file = tmp_path / "audit.log"
     file.write_bytes(encode(event(1)) + encode(event(2))[:20])
     audit = audits()
@@ -243,9 +237,7 @@ def test_after_logrotate_renames_the_file_reopen_makes_a_new_one_and_no_line_is_
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_where_the_new_file_cannot_be_opened_the_old_one_goes_on(
-    audits: Callable[..., Audit], tmp_path: Path
-) -> None:
+def test_where_the_new_file_cannot_be_opened_the_old_one_goes_on(audits: Callable[..., Audit], tmp_path: Path) -> None:
     folder = tmp_path / "log"
     folder.mkdir()
     audit = audits(path=folder / "audit.log")
@@ -519,9 +511,7 @@ def test_refusals_are_notices_and_system_lines_warnings(fields: dict[str, Any], 
     assert journal_fields(entry)["PRIORITY"] == priority
 
 
-def test_a_journal_that_is_restarted_gets_the_lines_that_waited(
-    audits: Callable[..., Audit], tmp_path: Path
-) -> None:
+def test_a_journal_that_is_restarted_gets_the_lines_that_waited(audits: Callable[..., Audit], tmp_path: Path) -> None:
     path = tmp_path / "journal"
     first = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     first.bind(str(path))
@@ -537,9 +527,7 @@ def test_a_journal_that_is_restarted_gets_the_lines_that_waited(
     audit.close(0)
 
 
-def test_a_journal_that_does_not_read_blocks_for_a_moment_only(
-    journal: socket.socket, tmp_path: Path
-) -> None:
+def test_a_journal_that_does_not_read_blocks_for_a_moment_only(journal: socket.socket, tmp_path: Path) -> None:
     sink = JournalSink(tmp_path / "journal")
     sink.open()
     lines = deque([encode(event(number)) for number in range(5000)])
@@ -623,9 +611,7 @@ def test_what_is_around_a_key_is_kept() -> None:
     assert redact(f"Cookie: a=b; valet={SECRET}; c=d") == "Cookie: a=b; valet=***; c=d"
 
 
-@pytest.mark.parametrize(
-    "text", ["?", "Authorization", "eyJ", "eyJhbG.", "valet= ", "'", "bearer ", "aws a", "\t"]
-)
+@pytest.mark.parametrize("text", ["?", "Authorization", "eyJ", "eyJhbG.", "valet= ", "'", "bearer ", "aws a", "\t"])
 def test_redacting_is_quick_whatever_the_text(text: str) -> None:
     started = time.monotonic()
     redact(text * 10_000)

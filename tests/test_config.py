@@ -242,9 +242,7 @@ def test_a_wrong_type_is_refused_with_the_value_and_what_is_allowed(
         ("audit", "audit-lines-max", 0),
     ],
 )
-def test_a_number_out_of_range_is_refused_with_the_range(
-    tmp_path: Path, table: str, setting: str, value: int
-) -> None:
+def test_a_number_out_of_range_is_refused_with_the_range(tmp_path: Path, table: str, setting: str, value: int) -> None:
     sentence = refusal(tmp_path, f"[{table}]\n{setting} = {value}")
     assert f"{table}.{setting}: {value}: must be int" in sentence
     assert re.search(r"[<>]=", sentence)

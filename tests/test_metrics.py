@@ -134,9 +134,7 @@ def test_an_owner_in_trouble_hides_nobody_elses_figures(metrics: Metrics) -> Non
         ("valetstore_disk_free_bytes", {}),
     ],
 )
-def test_only_metrics_of_the_table_can_be_registered(
-    metrics: Metrics, name: str, labels: dict[str, str]
-) -> None:
+def test_only_metrics_of_the_table_can_be_registered(metrics: Metrics, name: str, labels: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=name):
         metrics.gauge(name, labels, lambda: 0)
 

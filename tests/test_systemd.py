@@ -27,9 +27,7 @@ def tool(name: str, package: str) -> str:
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=60, check=False
-    )
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60, check=False)
 
 
 class _Unit(configparser.RawConfigParser):
@@ -111,9 +109,7 @@ def test_what_the_gateway_needs_is_not_forbidden(service: _Unit) -> None:
     assert "ProcSubset" not in found
 
 
-@pytest.mark.parametrize(
-    "call", ["openat2", "flock", "fallocate", "sendfile", "fsetxattr", "linkat", "fdatasync"]
-)
+@pytest.mark.parametrize("call", ["openat2", "flock", "fallocate", "sendfile", "fsetxattr", "linkat", "fdatasync"])
 def test_a_system_call_the_store_is_made_of_is_allowed(call: str) -> None:
     analyze = tool("systemd-analyze", "systemd")
     allowed = _calls(analyze, "@system-service")
@@ -236,9 +232,7 @@ def test_promtool_can_read_every_expression_of_the_dashboard(tmp_path: Path) -> 
 def test_the_dashboard_shows_every_metric_of_the_gateway_and_no_other() -> None:
     shown = set().union(*(named(expression) for expression in expressions()))
     assert shown <= exposed(), shown - exposed()
-    families = {
-        re.sub(r"_(bucket|count|sum)$", "", name) for name in exposed() if name.startswith("valetstore")
-    }
+    families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in exposed() if name.startswith("valetstore")}
     assert families == {re.sub(r"_(bucket|count|sum)$", "", name) for name in shown if name.startswith("v")}
 
 

@@ -14,7 +14,8 @@ from valetstore.encoding import parse_http_date
 from valetstore.errors import Denied
 from valetstore.inbound import Inbound
 
-_ETAG_LIST: Final = re.compile(r'\s*,?\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?=,|$)')
+# Empty elements of a list are passed over (RFC 9110 section 5.6.1.2).
+_ETAG: Final = re.compile(r'[ \t,]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?=,|\Z)')
 ANY: Final = ("*",)
 """`If-Match: *` and `If-None-Match: *`: any current state of the object."""
 
@@ -82,10 +83,11 @@ def _tags(inbound: Inbound, name: str) -> tuple[str, ...] | None:
         return None
     if value.strip() == "*":
         return ANY
-    tags = []
+    value = value.strip(" \t,")
+    tags: list[str] = []
     end = 0
-    while end < len(value):
-        found = _ETAG_LIST.match(value, end)
+    while end < len(value) or not tags:
+        found = _ETAG.match(value, end)
         if not found:
             raise Denied("parameter_invalid", f"`{name}` is `*` or a list of quoted entity tags.")
         tags.append((found[1] or "") + found[2])

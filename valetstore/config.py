@@ -177,7 +177,7 @@ def _read_file(path: Path) -> dict[str, object]:
 def _table(raw: dict[str, object], name: str) -> dict[str, object]:
     table = raw.setdefault(name, {})
     if not isinstance(table, dict):
-        raise ConfigInvalid(f"{name}: must be a table, [{name}]")
+        raise ConfigInvalid(f"{name}: {table!r}: must be a table, [{name}]")
     return table
 
 

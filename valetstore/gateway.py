@@ -59,8 +59,9 @@ def use_of(grant: Grant, inbound: Inbound) -> Use | None:
     """What the replay set must remember of this request; None where the key's uses are not limited."""
     if grant.uses is None:
         return None
-    source = str(inbound.peer) if inbound.peer else ""
-    return Use(grant.identity, grant.uses, grant.window, source, grant.not_after + grant.skew)
+    # Without an address nobody can be known to be the same client: the window opens for none.
+    source, window = (str(inbound.peer), grant.window) if inbound.peer else ("", 0)
+    return Use(grant.identity, grant.uses, window, source, grant.not_after + grant.skew)
 
 
 def describe(grant: Grant, intent: Intent) -> dict[str, object]:

@@ -16,6 +16,10 @@ from valetstore.errors import Denied
 Address = IPv4Address | IPv6Address
 Headers = tuple[tuple[bytes, bytes], ...]
 
+_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP/1\.[01]")
+# A field name is a token; a value holds no control but the tab (RFC 9110 section 5.5).
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
+
 # Space and controls would split the request line elsewhere, `#` is never sent (RFC 9112 section 3.2).
 _TARGET_FORBIDDEN: Final = re.compile(rb"[\x00-\x20\x7f#]")
 # reg-name, IPv4 or [IPv6], with a port (RFC 9110 section 7.2, RFC 3986 section 3.2.2), no userinfo.
@@ -60,18 +64,18 @@ class Inbound:
         Raises `request_malformed` where the head is not one. The daemon itself parses with aiohttp's C
         parser; this is for vectors and `inspect`, which go through the very `verify` that serves.
         """
-        lines = head.replace(b"\r\n", b"\n").split(b"\n\n", 1)[0].split(b"\n")
-        words = lines[0].split(b" ")
-        if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
+        lines = head.replace(b"\r\n", b"\n").split(b"\n\n", 1)[0].removesuffix(b"\n").split(b"\n")
+        request = _REQUEST_LINE.fullmatch(lines[0])
+        if not request:
             raise Denied("request_malformed", "The request line has a method, a target and HTTP/1.1.")
         headers = []
         for line in lines[1:]:
-            name, colon, value = line.partition(b":")
-            if not colon or not name or name != name.strip():
+            field = _FIELD.fullmatch(line)
+            if not field:
                 raise Denied("request_malformed", "A header line is a name, a colon and a value.")
-            headers.append((name, value.strip(b" \t")))
+            headers.append((field[1], field[2].strip(b" \t")))
         address = ip_address(peer) if peer else None
-        return cls(words[0].decode("ascii"), words[1], tuple(headers), now=now, peer=address, tls=tls)
+        return cls(request[1].decode("ascii"), request[2], tuple(headers), now=now, peer=address, tls=tls)
 
     @cached_property
     def path(self) -> str:

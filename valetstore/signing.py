@@ -61,7 +61,7 @@ class Signer:
         """From what `valetstore keys create NAME --json` printed. Raises ConfigInvalid."""
         try:
             made = msgspec.json.decode(text, type=_Created)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeError) as error:
             raise ConfigInvalid(f"this is not what `keys create --json` prints: {error}") from error
         return cls(made.kid, made.alg, _material(made), limits_of(made.profile))
 
@@ -132,6 +132,8 @@ def claims_for(method: str, path: str, *, expires: int, **terms: Unpack[Terms]) 
     operation = _operation(method)
     is_prefix = terms.get("prefix", False) or operation == "list"
     check_path(path, is_prefix)
+    if operation == "list" and path == "/":
+        raise ConfigInvalid("path '/': a list is of one bucket, as /photos/")
     if expires <= 0:
         raise ConfigInvalid("expires: must be 1 second or more")
     now = int(time.time())
@@ -162,8 +164,9 @@ def claims_for(method: str, path: str, *, expires: int, **terms: Unpack[Terms]) 
 
 def token_for(signer: Signer, claims: Claims) -> str:
     """Claims as a signed token. Raises SigningRefused, ConfigInvalid."""
+    token = sign_claims(claims, signer.kid, signer.algorithm, signer.material)  # finds what is not well-formed
     refuse_beyond(claims, signer.limits)
-    return sign_claims(claims, signer.kid, signer.algorithm, signer.material)
+    return token
 
 
 def url_for(method: str, path: str, token: str, base_url: str) -> str:
@@ -259,6 +262,8 @@ def _material(made: _Created) -> bytes | PrivateKey:
             pem = Path(made.private_key_file).read_text()
         except OSError as error:
             raise ConfigInvalid(f"{made.private_key_file}: cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise ConfigInvalid(f"{made.private_key_file}: is not PEM text") from None
     if pem is None:
         raise ConfigInvalid("it holds neither secret nor private_key_file: there is nothing to sign with")
     private = load_private(pem)

@@ -44,7 +44,7 @@ from valetstore.units import parse_duration
 @click.option("--inline", is_flag=True, help="Show a download in the browser rather than save it.")
 @click.option("--sub", "subject", metavar="WHO", help="Whom the key is for; goes to the audit.")
 @click.option("--aud", "audience", metavar="NAME", help="The gateway it is for; default: keys.audience.")
-@click.option("--key", default="default", show_default=True, metavar="NAME", help="Signing key.")
+@click.option("--key", metavar="NAME", help="Signing key; default: `default`, or the only one there is.")
 @click.option("--base-url", metavar="URL", help="What the printed URL starts with.")
 @click.option("--header", "as_header", is_flag=True, help="Print an Authorization header instead of a URL.")
 def command(
@@ -67,7 +67,7 @@ def command(
     inline: bool,
     subject: str | None,
     audience: str | None,
-    key: str,
+    key: str | None,
     base_url: str | None,
     as_header: bool,
     as_json: bool,
@@ -96,7 +96,8 @@ def command(
         subject=subject,
         audience=audience or config.keys.audience or None,
     )
-    signer = Signer.from_ring(RingFile(config.data), key)
+    ring = RingFile(config.data)
+    signer = Signer.from_ring(ring, key or _usual_key(ring))
     claims = claims_for(method, path, expires=expires, **terms)
     token = token_for(signer, claims)
     url = url_for(method, path, token, base_url or default_base_url(config))
@@ -105,6 +106,12 @@ def command(
         print_json({"method": method, "url": url, "header": header, "kid": signer.kid, "expires_at": int(claims.exp)})
     else:
         click.echo(header if as_header else url)
+
+
+def _usual_key(ring: RingFile) -> str:
+    """`default`, unless there is exactly one signing key and it has another name."""
+    names = [key.name for key in ring.load() if not key.name.startswith("_")]
+    return names[0] if len(names) == 1 else "default"
 
 
 def default_base_url(config: Config) -> str:

@@ -6,7 +6,6 @@ signature take the same work and give the same answer.
 Rule 3: a claim that is not understood refuses the key: it may be a condition.
 """
 
-import math
 import re
 from typing import Final, Literal
 
@@ -46,6 +45,9 @@ _HEX_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 # CR, LF and NUL would split a header; U+2028 and its kin do in what reads it later (logs, scripts).
 _UNSAFE_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+
+INTEGER_MAX: Final = 2**53
+"""JSON numbers beyond it do not mean the same everywhere (RFC 7493 section 2.2), and no condition needs one."""
 
 Moment = int | float
 
@@ -247,9 +249,9 @@ def _claim_error(message: str) -> str:
 def _grant(claims: Claims, key: SigningKey | None, identity: bytes, skew: float) -> Grant:
     """Claims as a grant; raises `key_malformed` that names the claim."""
     _check_moments(claims)
-    if claims.uses is not None and (claims.uses < 1 or claims.jti is None or claims.iat is None):
+    if claims.uses is not None and (not 1 <= claims.uses <= INTEGER_MAX or claims.jti is None or claims.iat is None):
         raise Denied("key_malformed", "Its claim `uses` is 1 or more and needs `jti` and `iat`.")
-    if claims.window < 0 or (claims.window and claims.uses is None):
+    if not 0 <= claims.window <= INTEGER_MAX or (claims.window and claims.uses is None):
         raise Denied("key_malformed", "Its claim `window` is in seconds and needs `uses`.")
     low, high = _length(claims)
     return Grant(
@@ -281,8 +283,8 @@ def _grant(claims: Claims, key: SigningKey | None, identity: bytes, skew: float)
 def _check_moments(claims: Claims) -> None:
     for name in ("exp", "nbf", "iat"):
         moment = getattr(claims, name)
-        # Beyond 2^53 a float no longer counts seconds; infinity would never expire.
-        if moment is not None and not (math.isfinite(moment) and 0 <= moment <= 2**53):
+        # Written so that NaN fails as well: it would never expire.
+        if moment is not None and not 0 <= moment <= INTEGER_MAX:
             raise Denied("key_malformed", f"Its claim `{name}` is not seconds since the epoch.")
 
 
@@ -308,7 +310,7 @@ def _scope(claims: Claims) -> Scope:
 def _length(claims: Claims) -> tuple[int, int | None]:
     if claims.length is None:
         return 0, None
-    if len(claims.length) != 2 or not 0 <= claims.length[0] <= claims.length[1]:
+    if len(claims.length) != 2 or not 0 <= claims.length[0] <= claims.length[1] <= INTEGER_MAX:
         raise Denied("key_malformed", "Its claim `length` is [min, max] in bytes.")
     return claims.length[0], claims.length[1]
 

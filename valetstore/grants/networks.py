@@ -1,6 +1,6 @@
 """Source networks: parsed strictly, matched without surprises between IPv4 and IPv6."""
 
-from ipaddress import IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from valetstore.grants.grant import Network
 from valetstore.inbound import Address
@@ -11,19 +11,18 @@ def parse_networks(value: str | list[str]) -> tuple[Network, ...]:
     texts = [value] if isinstance(value, str) else value
     if not texts:
         raise ValueError("an empty list allows no address at all")
-    return tuple(ip_network(text) for text in texts)
+    return tuple(_network(text) for text in texts)
 
 
 def contains(networks: tuple[Network, ...], address: Address) -> bool:
     """Whether one of the networks holds the address; `::ffff:192.0.2.1` is 192.0.2.1."""
+    address = _unmapped(address)
     return any(address.version == network.version and address in network for network in networks)
 
 
 def plain_address(text: str) -> Address:
     """An address, with an IPv4-mapped one as the IPv4 it is and no zone; raises ValueError."""
-    address = ip_address(text.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped or address
+    return _unmapped(ip_address(text.partition("%")[0]))
 
 
 def address_group(address: Address) -> str:
@@ -31,3 +30,17 @@ def address_group(address: Address) -> str:
     if address.version == 4:
         return str(address)
     return str(IPv6Network((address, 64), strict=False))
+
+
+def _unmapped(address: Address) -> Address:
+    return address if address.version == 4 else address.ipv4_mapped or address
+
+
+def _network(text: str) -> Network:
+    """A server on a dual-stack socket sees, and so signs, IPv4 clients as `::ffff:192.0.2.1`."""
+    if "%" in text:
+        raise ValueError(f"{text!r} has a zone, which means nothing on another machine")
+    network = ip_network(text)
+    if network.version == 6 and network.prefixlen >= 96 and (mapped := network.network_address.ipv4_mapped):
+        return IPv4Network((mapped, network.prefixlen - 96))
+    return network

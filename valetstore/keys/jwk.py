@@ -6,7 +6,7 @@ import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from valetstore.encoding import b64url_decode
+from valetstore.encoding import b64url_decode, strict_json
 from valetstore.errors import ConfigInvalid
 from valetstore.keys.material import PublicKey, algorithm_of, check_secret, public_pem
 
@@ -25,8 +25,8 @@ class Jwk(NamedTuple):
 def read_jwks(data: bytes) -> list[Jwk]:
     """The keys of a JWK Set, or a single JWK; encryption keys are passed over. Raises ConfigInvalid."""
     try:
-        document = msgspec.json.decode(data, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        document = msgspec.convert(strict_json(data), dict[str, object])
+    except (ValueError, msgspec.ValidationError) as error:
         raise ConfigInvalid(f"is not a JWK Set: {error}") from error
     members = document.get("keys", [document])
     if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):

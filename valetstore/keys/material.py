@@ -119,7 +119,7 @@ def algorithm_of(key: PublicKey | PrivateKey) -> str:
 
 
 def load_public(pem: str) -> PublicKey:
-    """A PEM public key (or the public half of a certificate-free PEM private key is refused)."""
+    """A PEM public key; certificates and private keys are refused. Raises ConfigInvalid."""
     try:
         key = serialization.load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -172,9 +172,19 @@ def stand_in(name: str) -> Secret | PublicKey:
     An unknown signing key is answered after the same work as a wrong signature.
     """
     if name not in _stand_ins:
-        key = ALGORITHMS[name].generate()
-        _stand_ins[name] = key if isinstance(key, bytes) else key.public_key()
+        _stand_ins[name] = _nobodys_rsa_key() if name == "RS256" else _generated(name)
     return _stand_ins[name]
+
+
+def _nobodys_rsa_key() -> rsa.RSAPublicKey:
+    # Not from primes: looking for them would stop the event loop for a quarter of a second.
+    modulus = secrets.randbits(3072) | 1 << 3071 | 1
+    return rsa.RSAPublicNumbers(65537, modulus).public_key()
+
+
+def _generated(name: str) -> Secret | PublicKey:
+    key = ALGORITHMS[name].generate()
+    return key if isinstance(key, bytes) else key.public_key()
 
 
 def fingerprint(*parts: bytes) -> bytes:

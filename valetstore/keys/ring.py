@@ -7,7 +7,6 @@ Rule 2: everything that can be wrong with a record is found when the ring is mad
 
 import re
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_network
 from typing import Final
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from valetstore.encoding import b64url_decode
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.grant import OPERATIONS, Limits, Profile, Scope
+from valetstore.grants.networks import parse_networks
 from valetstore.keys.material import (
     ALGORITHMS,
     Algorithm,
@@ -112,7 +112,7 @@ def limits_of(profile: Profile, retires_at: int | None = None) -> Limits:
     for pattern in profile.types:
         check_type_pattern(pattern)
     try:
-        networks = tuple(ip_network(network) for network in profile.networks)
+        networks = parse_networks(list(profile.networks)) if profile.networks else ()
     except ValueError as error:
         raise ConfigInvalid(f"networks: {error}: must be a network such as 203.0.113.0/24") from error
     if profile.length_bytes_max is not None and profile.length_bytes_min > profile.length_bytes_max:

@@ -70,6 +70,7 @@ class RingFile:
                     raise ConfigInvalid(
                         f"signing key {record.name!r} exists; choose another name, then retire this one"
                     )
+            KeyRing([*records, record])  # raises before its name becomes a file's
             if private is not None:
                 write_private(self.private_path(record.name), private.encode())
             return [*records, record]
@@ -107,6 +108,8 @@ class RingFile:
             ) from None
         except OSError as error:
             raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise ConfigInvalid(f"{path}: is not PEM text") from None
 
     def _read(self) -> _Document:
         try:

@@ -1,7 +1,6 @@
 """What a grant and its request promised about a body, checked while it arrives and before it is kept."""
 
 import base64
-import binascii
 import re
 from hmac import compare_digest
 from typing import Final
@@ -79,7 +78,7 @@ def promised_digests(inbound: Inbound) -> tuple[tuple[str, bytes], ...]:
 def _base64(header: str, text: str, size: int) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or text beyond ASCII
         data = b""
     if len(data) != size:
         raise Denied("parameter_invalid", f"{header} is not the base64 of {size} bytes.")

@@ -4,6 +4,7 @@ The order is part of the promise (docs/SECURITY.md): time, revocation, operation
 headers, length, type. A refusal names the first that fails, and nothing later is looked at.
 """
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +13,9 @@ from valetstore.grants.grant import Grant, Intent
 from valetstore.grants.networks import contains
 from valetstore.inbound import Inbound
 from valetstore.units import show_duration
+
+# Two types joined by a comma are none: browsers take the last, so `image/png, text/html` is no image.
+_TYPE: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+/[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 
 Check = Callable[[Grant, Intent, Inbound], None]
 
@@ -93,11 +97,9 @@ def _type(grant: Grant, intent: Intent, _inbound: Inbound) -> None:
 
 def type_matches(given: str, pattern: str) -> bool:
     """Whether a lower-case content type without parameters fits `type/subtype`, `type/*` or `*/*`."""
-    if pattern == "*/*":
-        return "/" in given
-    if pattern.endswith("/*"):
-        return given.startswith(pattern[:-1]) and len(given) >= len(pattern)
-    return given == pattern
+    if not _TYPE.fullmatch(given):
+        return False
+    return pattern in ("*/*", given) or (pattern.endswith("/*") and given.startswith(pattern[:-1]))
 
 
 CHECKS: Final[tuple[Check, ...]] = (

@@ -8,6 +8,7 @@ async with Lease(replay, admission.use, clock) as lease:
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -42,13 +43,16 @@ class Lease:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the use back, unless it was committed or nobody can know whether it was."""
+        """Give the use back, unless it was committed or nobody can know whether it was: then it is spent."""
         if self._reservation is None or self._settled:
             return
         # A storage fault after `committing` may have come after the rename: the use stays spent.
         unknown = not isinstance(error, Denied) or error.code in {"storage_error", "storage_unavailable"}
         if not (self._is_committing and unknown):
             await self._replay.release(self._reservation)
+        else:
+            with suppress(Denied):  # what went wrong is told by the error on its way out
+                await self.commit()
 
     async def keep(self) -> None:
         """Call while bytes arrive: renews when it is time. Raises `key_used` where the lease was lost."""
@@ -66,6 +70,6 @@ class Lease:
 
     async def commit(self) -> None:
         """The work is done, the use spent."""
+        self._settled = True  # first: whatever becomes of this call, what was published is not given back
         if self._reservation is not None:
             await self._replay.commit(self._reservation, self._clock())
-        self._settled = True

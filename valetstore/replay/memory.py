@@ -13,6 +13,9 @@ from valetstore.replay.promise import LEASE_SECONDS, Reservation
 
 RETRY_SECONDS: Final = 5
 
+LATE_SECONDS: Final = 60
+"""A request is judged by the moment it arrived, and may ask this much later: its disk was slow, no clock jumped."""
+
 
 class _Entry:
     """One key: uses spent, uses set aside (id -> lapses at; None once committing), windows (source -> until)."""
@@ -35,11 +38,14 @@ class _Entry:
 
 
 class MemoryReplaySet:
-    """Up to `entries_max` keys; `skew` is how many seconds the clock may go back before it is not believed."""
+    """Up to `entries_max` keys; `skew` is how many seconds the clock may go back before it is not believed.
+
+    Keys are remembered for that much longer than they live, so what is believed can also be answered.
+    """
 
     def __init__(self, entries_max: int, skew: float = 0) -> None:
         self._entries_max = entries_max
-        self._skew = skew
+        self._skew = max(skew, LATE_SECONDS)
         self._entries: dict[bytes, _Entry] = {}
         self._by_expiry: list[tuple[float, bytes]] = []
         self._latest = 0.0
@@ -100,25 +106,31 @@ class MemoryReplaySet:
     def _believe(self, now: float) -> None:
         """Expired entries were dropped by a later clock: an earlier one would let those keys in again."""
         if now < self._latest - self._skew:
-            raise Denied("replay_unavailable", retry_after=RETRY_SECONDS, reason="the clock has gone back")
+            raise _unavailable("the clock has gone back")
         self._latest = max(self._latest, now)
         while self._by_expiry and self._by_expiry[0][0] + self._skew < now:
             _, identity = heapq.heappop(self._by_expiry)
-            entry = self._entries.get(identity)
+            entry = self._entries[identity]
+            if entry.keep_until + self._skew >= now:
+                heapq.heappush(self._by_expiry, (entry.keep_until, identity))
             # An upload still running holds its entry past the key's end.
-            if entry is not None and entry.spoken_for(now) > entry.used:
+            elif entry.spoken_for(now) > entry.used:
                 heapq.heappush(self._by_expiry, (now + LEASE_SECONDS, identity))
-            elif entry is not None:
+            else:
                 del self._entries[identity]
 
     def _entry(self, use: Use, now: float) -> _Entry:
         self._believe(now)
         entry = self._entries.get(use.identity)
         if entry is None:
+            if use.keep_until + self._skew < self._latest:
+                raise _unavailable("the key's end has passed, and what was used of it is forgotten")
             if len(self._entries) >= self._entries_max:
-                raise Denied("replay_unavailable", retry_after=RETRY_SECONDS, reason="the replay set is full")
+                raise _unavailable("the replay set is full")
             entry = self._entries[use.identity] = _Entry(use.keep_until)
             heapq.heappush(self._by_expiry, (use.keep_until, use.identity))
+        # One nonce in two keys is one key, remembered until the later of them ends.
+        entry.keep_until = max(entry.keep_until, use.keep_until)
         return entry
 
     def _held(self, reservation: Reservation, now: float) -> _Entry:
@@ -140,3 +152,7 @@ class MemoryReplaySet:
         entry.used += 1
         if use.window:
             entry.windows[use.source] = now + use.window
+
+
+def _unavailable(reason: str) -> Denied:
+    return Denied("replay_unavailable", retry_after=RETRY_SECONDS, reason=reason)

@@ -29,7 +29,7 @@ class Locks:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(f"{self._folder}/{stripe:02x}", flags, 0o600)
         try:
-            pass
+            fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
             os.close(fd)

@@ -1,0 +1,170 @@
+"""`valetstore keys`, as a user types it."""
+
+import json
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from tests.gate import Gate, run_cli
+
+PEM = serialization.Encoding.PEM
+Start = Callable[..., Gate]
+
+
+def test_create_makes_a_ring_that_only_its_owner_may_read(tmp_path: Path) -> None:
+    done = run_cli("keys", "create", "web", "--data", "data", "--json", cwd=tmp_path)
+    made = json.loads(done.stdout)
+    assert made["kid"] == "web"
+    assert made["alg"] == "HS256"
+    assert len(made["secret"]) == 43
+    assert stat.S_IMODE((tmp_path / "data/keys/ring.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "RS256"])
+def test_the_private_half_stays_beside_the_ring_and_signs(algorithm: str, tmp_path: Path) -> None:
+    done = run_cli("keys", "create", "web", "--alg", algorithm, "--data", "data", "--json", cwd=tmp_path)
+    made = json.loads(done.stdout)
+    private = Path(made["private_key_file"])
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert "PRIVATE" not in (tmp_path / "data/keys/ring.json").read_text()
+    url = run_cli("sign", "GET", "/a/b", "--data", "data", "--key", "web", cwd=tmp_path).stdout.strip()
+    assert run_cli("inspect", url, "--data", "data", cwd=tmp_path).returncode == 0
+
+
+def test_private_out_keeps_no_copy(tmp_path: Path) -> None:
+    arguments = ["keys", "create", "web", "--alg", "EdDSA", "--data", "data", "--private-out", "out.pem"]
+    assert run_cli(*arguments, cwd=tmp_path).returncode == 0
+    assert stat.S_IMODE((tmp_path / "out.pem").stat().st_mode) == 0o600
+    assert not list((tmp_path / "data/keys").glob("*.pem"))
+    done = run_cli("sign", "GET", "/a/b", "--data", "data", "--key", "web", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "private half is not kept here" in done.stderr
+    again = run_cli("keys", "create", "web2", *arguments[3:], cwd=tmp_path)
+    assert again.returncode == 2
+    assert "exists" in again.stderr
+    assert "web2" not in run_cli("keys", "list", "--data", "data", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["create", "we b"], "name has 1 to 64"),
+        (["create", "web", "--ops", "fly"], "'fly': must be some of admin, delete, list, read, write"),
+        (["create", "web", "--prefix", "photos"], "'photos': must start and end with a slash"),
+        (["create", "web", "--ttl-max", "soon"], "'soon' is not a duration"),
+        (["create", "web", "--length-max", "big"], "'big' is not a size"),
+        (["create", "web", "--type", "image"], "'image': must be type/subtype"),
+        (["create", "web", "--ip", "10.0.0.1/8"], "networks"),
+        (["create", "web", "--alg", "none"], "'none' is not one of"),
+        (["create", "web", "--private-out", "x.pem"], "HS256 has no private half"),
+        (["import", "web"], "exactly one of"),
+        (["import", "web", "--public-key", "missing.pem"], "missing.pem: cannot be read"),
+        (["show", "nobody"], "there is none of that name"),
+        (["retire", "nobody"], "there is none of that name"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence_and_exit_2(arguments: list[str], named: str, tmp_path: Path) -> None:
+    done = run_cli("keys", *arguments, "--data", "data", cwd=tmp_path)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data/keys/ring.json").exists()
+
+
+def test_a_name_is_given_once(tmp_path: Path) -> None:
+    assert run_cli("keys", "create", "web", "--data", "data", cwd=tmp_path).returncode == 0
+    before = (tmp_path / "data/keys/ring.json").read_bytes()
+    done = run_cli("keys", "create", "web", "--data", "data", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "exists" in done.stderr
+    assert (tmp_path / "data/keys/ring.json").read_bytes() == before
+
+
+def test_imported_public_keys_verify_what_others_sign(start: Start, tmp_path: Path) -> None:
+    """Each algorithm's public half as PEM; PyJWT signs with the private one, the gateway admits."""
+    gate = start()
+    private_keys = {
+        "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+        "ES256": ec.generate_private_key(ec.SECP256R1()),
+        "RS256": rsa.generate_private_key(65537, 2048),
+    }
+    assert gate.ask("PUT", gate.sign("PUT", "/a/b"), b"bytes").status == 201
+    for algorithm, private in private_keys.items():
+        public = private.public_key().public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        (tmp_path / "key.pem").write_bytes(public)
+        gate.cli("keys", "import", f"app-{algorithm}", "--public-key", str(tmp_path / "key.pem"), "--kid", algorithm)
+        claims = {"exp": int(time.time()) + 60, "ops": ["read"], "path": "/a/b"}
+        token = jwt.encode(claims, private, algorithm=algorithm, headers={"kid": algorithm})
+        time.sleep(1)
+        assert gate.ask("GET", f"/a/b?valet={token}").body == b"bytes"
+
+
+def test_a_jwk_set_with_several_keys_is_imported_by_their_ids(tmp_path: Path) -> None:
+    keys = []
+    for number in (1, 2):
+        public = ed25519.Ed25519PrivateKey.generate().public_key()
+        member = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(public))
+        keys.append(member | {"kid": f"key-{number}"})
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": keys}))
+    done = run_cli("keys", "import", "idp", "--jwks", "jwks.json", "--data", "data", "--json", cwd=tmp_path)
+    assert [(key["name"], key["kid"]) for key in json.loads(done.stdout)] == [("idp-1", "key-1"), ("idp-2", "key-2")]
+
+
+def test_a_shared_secret_is_imported_in_each_encoding(tmp_path: Path) -> None:
+    secret = os.urandom(32)
+    (tmp_path / "hex").write_text(secret.hex() + "\n")
+    done = run_cli(
+        "keys", "import", "web", "--secret-file", "hex", "--secret-encoding", "hex", "--data", "data", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    shown = run_cli("keys", "show", "web", "--secret", "--json", "--data", "data", cwd=tmp_path)
+    import base64
+
+    assert base64.urlsafe_b64decode(json.loads(shown.stdout)["secret"] + "=") == secret
+    assert "secret" not in json.loads(run_cli("keys", "show", "web", "--json", "--data", "data", cwd=tmp_path).stdout)
+    (tmp_path / "short").write_text("hunter2\n")
+    done = run_cli("keys", "import", "weak", "--secret-file", "short", "--data", "data", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "32 or more" in done.stderr
+
+
+def test_a_key_created_or_retired_while_the_gateway_runs_holds_within_a_second(start: Start) -> None:
+    gate = start()
+    gate.cli("keys", "create", "second")
+    url = gate.sign("PUT", "/a/b", key="second")
+    time.sleep(1)
+    assert gate.ask("PUT", url, b"x").status == 201
+    gate.cli("keys", "retire", "second")
+    time.sleep(1)
+    refused = gate.ask("PUT", url, b"x")
+    assert (refused.status, refused.code) == (401, "key_revoked")
+    assert gate.cli("sign", "GET", "/a/b", "--key", "second", status=2)
+
+
+def test_retiring_after_a_while_leaves_an_overlap(start: Start) -> None:
+    gate = start()
+    url = gate.sign("PUT", "/a/b")
+    gate.cli("keys", "retire", "default", "--after", "3s")
+    time.sleep(1)
+    assert gate.ask("PUT", url, b"x").status == 201
+    time.sleep(3)
+    assert gate.ask("PUT", url, b"x").code == "key_revoked"
+
+
+def test_a_broken_ring_is_refused_and_the_old_one_stays(start: Start) -> None:
+    gate = start()
+    url = gate.sign("PUT", "/a/b")
+    ring = gate.data / "keys/ring.json"
+    good = ring.read_bytes()
+    ring.write_bytes(b"{")
+    time.sleep(1)
+    assert gate.ask("PUT", url, b"x").status == 201
+    assert "refused, the old one stays" in gate.log
+    ring.write_bytes(good)

@@ -1,0 +1,1 @@
+"""The edge, seen from outside: real daemons, real sockets, real proxies."""
