@@ -65,15 +65,20 @@ def check_bucket(bucket: str) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raise `object_key_invalid` unless this can be (the beginning of) an object's name."""
+    """Raise `object_key_invalid` unless this can be an object's name (or none at all, "")."""
+    check_beginning(name)
+    # Browsers, proxies and SDKs resolve these before they sign or send: two parties would disagree.
+    if "." in name and not {".", ".."}.isdisjoint(name.split("/")):
+        raise Denied("object_key_invalid", "The object's name has a segment that is `.` or `..`.")
+
+
+def check_beginning(text: str) -> None:
+    """Raise `object_key_invalid` unless names could begin so: `a/.` is none, but `a/.profile` begins with it."""
     try:
-        size = len(name.encode("utf-8"))
+        size = len(text.encode("utf-8"))
     except UnicodeEncodeError:
         raise Denied("object_key_invalid", "The object's name is not Unicode text.") from None
     if size > KEY_BYTES_MAX:
         raise Denied("object_key_invalid", f"The object's name is longer than {KEY_BYTES_MAX} bytes.")
-    if "\0" in name:
+    if "\0" in text:
         raise Denied("object_key_invalid", "The object's name contains a NUL.")
-    # Browsers, proxies and SDKs resolve these before they sign or send: two parties would disagree.
-    if "." in name and not {".", ".."}.isdisjoint(name.split("/")):
-        raise Denied("object_key_invalid", "The object's name has a segment that is `.` or `..`.")

@@ -1,5 +1,6 @@
 """`valetstore keys`, as a user types it."""
 
+import base64
 import json
 import os
 import stat
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.gate import Gate, run_cli
+from valetstore.keys.material import PrivateKey
 
 PEM = serialization.Encoding.PEM
 Start = Callable[..., Gate]
@@ -90,7 +92,7 @@ def test_a_name_is_given_once(tmp_path: Path) -> None:
 def test_imported_public_keys_verify_what_others_sign(start: Start, tmp_path: Path) -> None:
     """Each algorithm's public half as PEM; PyJWT signs with the private one, the gateway admits."""
     gate = start()
-    private_keys = {
+    private_keys: dict[str, PrivateKey] = {
         "EdDSA": ed25519.Ed25519PrivateKey.generate(),
         "ES256": ec.generate_private_key(ec.SECP256R1()),
         "RS256": rsa.generate_private_key(65537, 2048),
@@ -125,8 +127,6 @@ def test_a_shared_secret_is_imported_in_each_encoding(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     shown = run_cli("keys", "show", "web", "--secret", "--json", "--data", "data", cwd=tmp_path)
-    import base64
-
     assert base64.urlsafe_b64decode(json.loads(shown.stdout)["secret"] + "=") == secret
     assert "secret" not in json.loads(run_cli("keys", "show", "web", "--json", "--data", "data", cwd=tmp_path).stdout)
     (tmp_path / "short").write_text("hunter2\n")

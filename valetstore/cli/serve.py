@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -68,6 +69,7 @@ def _serve(config: Config, load: Loader, examples: bool) -> int:
     # Imported late: a web server takes a third of a second that no other command needs.
     from valetstore.edge.listeners import AddressTaken, bind, check_plain_http, show
 
+    _raise_descriptor_limit()
     try:
         with DataLock(config.data) as lock:
             sockets = inherited_sockets(os.environ) or [bind("listen.listen", a) for a in config.listen.listen]
@@ -85,6 +87,14 @@ def _serve(config: Config, load: Loader, examples: bool) -> int:
         click.echo(f"valetstore: {taken}", err=True)
         return EXIT_TAKEN
     return 0
+
+
+def _raise_descriptor_limit() -> None:
+    """As many files and connections as the system allows us, not as few as a login shell starts with."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # A service manager may forbid the call; it has set the limit itself then.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _metrics_socket(settings: Listen) -> socket.socket | None:

@@ -23,7 +23,7 @@ from valetstore.encoding import wire_int
 from valetstore.errors import Denied
 from valetstore.gateway import Gateway
 from valetstore.grants.grant import Admission
-from valetstore.objectkey import check_name, split_path
+from valetstore.objectkey import check_beginning, split_path
 from valetstore.policy.body import BodyRules
 from valetstore.replay.lease import Lease
 from valetstore.storage.promise import OpenObject, Store
@@ -147,7 +147,7 @@ class Objects:
         inbound = admission.inbound
         bucket, prefix = split_path(admission.intent.path)
         after = inbound.parameter("after") or ""
-        check_name(after)
+        check_beginning(after)
         limit = self._limit(inbound.parameter("limit"))
         page = await self._store.list(admission, prefix, after, limit)
         if inbound.method == "GET" and admission.use is not None:

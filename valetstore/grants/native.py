@@ -19,7 +19,7 @@ from valetstore.grants.scheme import Credential
 from valetstore.inbound import Inbound
 from valetstore.keys.material import ALGORITHMS, PrivateKey, fingerprint, stand_in
 from valetstore.keys.ring import KeyRing, SigningKey, check_type_pattern
-from valetstore.objectkey import RESERVED_BUCKET, ObjectKey, check_bucket, check_name, split_path
+from valetstore.objectkey import RESERVED_BUCKET, ObjectKey, check_beginning, check_bucket, split_path
 
 NAME: Final = "native"
 PARAMETER: Final = "valet"
@@ -186,7 +186,7 @@ def _object_intent(operation: Literal["read", "write", "delete"], inbound: Inbou
 def _list_intent(inbound: Inbound, bucket: str) -> Intent:
     check_bucket(bucket)
     prefix = inbound.parameter("prefix") or ""
-    check_name(prefix)
+    check_beginning(prefix)
     return Intent("list", f"/{bucket}/{prefix}")
 
 
