@@ -29,6 +29,35 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+class Disturbance:
+    """How much of the machine others took since this was made; their work lowers every absolute figure."""
+
+    def __init__(self) -> None:
+        self._busy, self._all = _processor_seconds()
+        self._own = _own_seconds()
+
+    def share(self) -> float:
+        """Of all processor time, what went neither to this process nor to children that have ended.
+
+        The kernel's own threads (disk writing, network) are in it, also where they worked for us.
+        """
+        busy, total = _processor_seconds()
+        return max(0.0, busy - self._busy - (_own_seconds() - self._own)) / (total - self._all)
+
+
+def _processor_seconds() -> tuple[float, float]:
+    """(busy, all) of all cores since boot; stolen by the hypervisor counts as busy (proc(5), /proc/stat)."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    idle, waiting = ticks[3:5]
+    per_second = os.sysconf("SC_CLK_TCK")
+    return (sum(ticks) - idle - waiting) / per_second, sum(ticks) / per_second
+
+
+def _own_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
 def facts(folder: Path) -> dict[str, str]:
     """What figures depend on; `folder` is where the data lies."""
     packages = ("aiohttp", "uvloop", "msgspec", "cryptography")
@@ -38,7 +67,6 @@ def facts(folder: Path) -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}, {_file_system(folder)}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": ", ".join(f"{name} {version(name)}" for name in packages),
-        "load average at the start": f"{os.getloadavg()[0]:.2f}",
     }
 
 

@@ -30,14 +30,13 @@ def run(bench: Bench) -> Table:
     table = Table(f"Memory of the daemon (promise: growth under {GROWTH_BYTES_MAX >> 20} MiB)", COLUMNS)
     with open_scene(bench) as scene:
         _transfers(bench, scene, table, "")
-    with open_scene(bench) as scene:
+    with open_scene(bench) as scene, ExitStack() as stack:
         bench.say(f"memory: {IDLE:,} idle connections")
-        with scene.gateway.memory_watched() as watch, idle_connections(scene.gateway) as opened:
-            watch.end()
-            _row(table, f"{opened:,} idle connections, each of one request", watch)
-            per_connection = (watch.after - watch.before) / opened / 1024
-            table.notes.append(f"An idle connection holds {per_connection:.1f} KiB.")
-            _transfers(bench, scene, table, f", beside {opened:,} idle connections")
+        with scene.gateway.memory_watched() as watch:
+            stack.enter_context(idle_connections(scene.gateway))
+        _row(table, f"{IDLE:,} idle connections, each of one request", watch)
+        table.notes.append(f"An idle connection holds {(watch.after - watch.before) / IDLE / 1024:.1f} KiB.")
+        _transfers(bench, scene, table, f", beside {IDLE:,} idle connections")
     return table
 
 
@@ -50,19 +49,18 @@ def _transfers(bench: Bench, scene: Scene, table: Table, beside: str) -> None:
             title = f"{method} {f'{connections} x ' if connections > 1 else ''}{size_text(size)}{beside}"
             bench.say(f"memory: {title}")
             targets = [gateway.target(method, f"/bench/large-{number}") for number in range(connections)]
-            body = size if method == "PUT" else 0
             job = Job(
                 gateway.host,
                 gateway.port,
                 method,
                 targets,
                 [200, 201],
-                0,
-                connections,
-                body,
-                connections,
-                True,
-                True,
+                seconds=0,
+                connections=connections,
+                body_bytes=size if method == "PUT" else 0,
+                requests=connections,
+                once=True,
+                whole=True,
             )
             with gateway.memory_watched() as watch:
                 scene.load.run(job)
@@ -77,8 +75,8 @@ def _row(table: Table, title: str, watch: Watch) -> None:
 
 
 @contextmanager
-def idle_connections(gateway: Gateway) -> Iterator[int]:
-    """Connections that have asked once, and stay open; how many."""
+def idle_connections(gateway: Gateway) -> Iterator[None]:
+    """Connections that have asked once, and stay open."""
     target = gateway.target("GET", "/bench/nothing")
     request = f"GET {target} HTTP/1.1\r\nHost: {gateway.host}:{gateway.port}\r\n\r\n".encode()
     with ExitStack() as stack:
@@ -87,7 +85,7 @@ def idle_connections(gateway: Gateway) -> Iterator[int]:
             connection.sendall(request)
             if not connection.recv(65536).startswith(b"HTTP/1.1 404 "):
                 raise RuntimeError("an idle connection was not answered")
-        yield IDLE
+        yield
 
 
 if __name__ == "__main__":

@@ -38,13 +38,13 @@ class Bench:
 
 def run_alone(run: Callable[[Bench], Table]) -> None:
     """`main` of a script that measures one thing."""
-    options = parser(run.__module__).parse_args()
+    options = parser(sys.modules[run.__module__].__doc__).parse_args()
     measure(options, [run])
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
     """The options that all scripts share."""
-    made = argparse.ArgumentParser(description=about)
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--quick", action="store_true", help="short rounds: for a look, not for figures")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     made.add_argument(
@@ -62,7 +62,11 @@ def measure(options: argparse.Namespace, runs: Sequence[Callable[[Bench], Table]
     machine.pin(machine.LOAD_CORE)
     bench = Bench(options.quick, options.folder)
     facts = machine.facts(options.folder)
+    disturbance = machine.Disturbance()
     tables = [run(bench) for run in runs]
+    facts["taken by others meanwhile"] = (
+        f"{disturbance.share():.0%} of all processor time, the kernel's threads included"
+    )
     print("\n".join(f"- {name}: {fact}" for name, fact in facts.items()))
     for table in tables:
         print(f"\n{table.text()}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bench.baseline import Baseline
 from bench.gateway import Gateway
@@ -12,7 +13,7 @@ from bench.load import Job, Load
 from bench.options import Bench
 from bench.process import Process
 
-SENDFILE_FROM_BYTES = 2**20
+SENDFILE_FROM_BYTES: Final = 2**20
 """From this size on aiohttp does better on asyncio's own loop, where it sends by sendfile; below, on uvloop."""
 
 
@@ -36,7 +37,8 @@ class Scene:
 
     def put(self, process: Process, target: str, size: int) -> None:
         """One upload."""
-        self.load.run(Job(process.host, process.port, "PUT", [target], [200, 201], 0, 1, size, requests=1, whole=True))
+        job = Job(process.host, process.port, "PUT", [target], [200, 201], 0, body_bytes=size, requests=1, whole=True)
+        self.load.run(job)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Downloads: signed GETs beside aiohttp's FileResponse, which checks nothing.
 
-python -m bench.serve [--quick]
+    python -m bench.serve [--quick]
+
+Objects come from the page cache: they have just been written. Cold disks are not measured.
 """
 
 from typing import Final
@@ -35,7 +37,7 @@ def run(bench: Bench) -> Table:
 
 
 def _row(bench: Bench, scene: Scene, table: Table, case: Case, *, one_time: bool) -> None:
-    bench.say(f"{case.title}, {case.connections} connections")
+    bench.say(f"{case.title}, connections: {case.connections}")
     path = f"/bench/{_name(case.size)}"
 
     def our_job(seconds: float) -> Job:
