@@ -5,8 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.gate import Gate
+
+# How long an example takes says more about the machine and its other work than about the code.
+settings.register_profile("valetstore", deadline=None)
+settings.load_profile("valetstore")
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from valetstore.keys.ring import KeyRecord, KeyRing
 from valetstore.keys.ringfile import record_of
 
 NOW = 1_800_000_000
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 ANYTHING = Profile(operations=("read", "write", "delete", "list", "admin"))
 
 
@@ -48,10 +49,14 @@ class Minter:
         return self.raw(json.dumps(kept).encode(), json.dumps(reading() if claims is None else claims).encode())
 
 
+def minter(algorithm: str = "HS256") -> Minter:
+    """The signing key of that algorithm, called by its name in lower case; one for all tests of a process."""
+    return make_minter(algorithm, algorithm.lower(), ANYTHING)
+
+
 @cache
-def minter(algorithm: str = "HS256", name: str = "", profile: Profile = ANYTHING) -> Minter:
-    """The signing key of that algorithm; the same for every test of a process (RSA takes long to make)."""
-    name = name or algorithm.lower()
+def make_minter(algorithm: str, name: str, profile: Profile) -> Minter:
+    """A signing key (RSA takes long to make)."""
     if algorithm == "RS256":
         private = rsa.generate_private_key(65537, 2048)
         return Minter(record_of(name, algorithm, profile, public_key=public_pem(private)), private)
@@ -101,7 +106,7 @@ def verify(token: str, keys: KeyRing | None = None, scheme: Native | None = None
     scheme = scheme or Native()
     inbound = ask(headers={"authorization": f"Bearer {token}"})
     (credential,) = scheme.recognises(inbound)
-    return scheme.verify(inbound, credential, keys or ring())
+    return scheme.verify(inbound, credential, ring() if keys is None else keys)
 
 
 @contextmanager
@@ -115,6 +120,16 @@ def refused(code: str, *parts: str) -> Iterator[Denied]:
     for part in parts:
         assert part in caught.value.text
     seen.detail, seen.evidence = caught.value.detail, caught.value.evidence
+
+
+@contextmanager
+def perhaps_refused(*codes: str) -> Iterator[None]:
+    """What is inside may be refused with one of these codes, and may fail in no other way."""
+    try:
+        yield
+    except Denied as denied:
+        if denied.code not in codes:
+            raise
 
 
 def hs256(secret: bytes, header: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
@@ -131,6 +146,12 @@ def parts_of(token: str) -> list[bytes]:
 def with_signature(token: str, signature: bytes) -> str:
     """The same token with another signature."""
     return token.rpartition(".")[0] + "." + b64url_encode(signature).decode()
+
+
+def second_form(token: str) -> str:
+    """The other signature of an ES256 token that holds as well: (r, -s) for (r, s)."""
+    r, s = halves(parts_of(token)[2])
+    return with_signature(token, r.to_bytes(32) + (P256_ORDER - s).to_bytes(32))
 
 
 def halves(signature: bytes) -> tuple[int, int]:

@@ -4,10 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.minting import ask, refused
+from tests.minting import ask, perhaps_refused, refused
 from valetstore.conditions import ANY, Conditions, Outcome, if_range_holds
 from valetstore.encoding import http_date
-from valetstore.errors import Denied
 
 PROCEED, NOT_MODIFIED, FAILED = Outcome.PROCEED, Outcome.NOT_MODIFIED, Outcome.FAILED
 TAG = '"one"'
@@ -21,8 +20,8 @@ def of(**headers: str) -> Conditions:
 TAGS = st.builds(
     lambda weak, letters: f'{weak}"{letters}"',
     st.sampled_from(["", "W/"]),
-    st.text(st.characters(min_codepoint=0x23, max_codepoint=0xFF, exclude_characters="\x7f" + "".join(map(chr, range(0x80, 0x80)))), max_size=6),
-)  # fmt: skip
+    st.text(st.characters(min_codepoint=0x23, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=6),
+)
 
 
 @given(st.lists(TAGS, min_size=1, max_size=5), st.sampled_from([",", ", ", " , ", ",,", ", ,\t"]))
@@ -37,8 +36,24 @@ def test_two_lines_are_one_list_and_a_star_is_any() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", " ", ",", "one", '"one', 'one"', '"a" "b"', '"a"b', 'w/"a"', 'W/ "a"', '*, "a"', '"a", *', '"a\x01"', "\u00a0"]
-)  # fmt: skip
+    "value",
+    [
+        "",
+        " ",
+        ",",
+        "one",
+        '"one',
+        'one"',
+        '"a" "b"',
+        '"a"b',
+        'w/"a"',
+        'W/ "a"',
+        '*, "a"',
+        '"a", *',
+        '"a\x01"',
+        "\u00a0",
+    ],
+)
 def test_what_is_no_list_of_tags_is_refused_and_never_ignored(value: str) -> None:
     """A condition that was meant and not understood must not let a write through."""
     for name in ("if_match", "if_none_match"):
@@ -48,12 +63,8 @@ def test_what_is_no_list_of_tags_is_refused_and_never_ignored(value: str) -> Non
 
 @given(st.text(st.characters(max_codepoint=0xFF)))
 def test_any_header_value_is_read_or_refused(value: str) -> None:
-    try:
-        found = of(if_match=value, if_modified_since=value, if_unmodified_since=value)
-    except Denied as denied:
-        assert denied.code == "parameter_invalid"
-        return
-    assert found.if_match
+    with perhaps_refused("parameter_invalid"):
+        assert of(if_match=value, if_modified_since=value, if_unmodified_since=value).if_match
 
 
 def test_reading_takes_no_longer_than_the_header_is_long() -> None:
@@ -123,10 +134,19 @@ def test_a_weak_tag_of_the_object_never_matches_strongly() -> None:
 @pytest.mark.parametrize(
     ("value", "holds"),
     [
-        (None, True), (TAG, True), ('"two"', False), (f"W/{TAG}", False), (f'{TAG}, "two"', False), ("*", False),
-        (http_date(THEN), True), (http_date(THEN + 1), False), (http_date(THEN - 1), False), ("soon", False), ("", False),
+        (None, True),
+        (TAG, True),
+        ('"two"', False),
+        (f"W/{TAG}", False),
+        (f'{TAG}, "two"', False),
+        ("*", False),
+        (http_date(THEN), True),
+        (http_date(THEN + 1), False),
+        (http_date(THEN - 1), False),
+        ("soon", False),
+        ("", False),
     ],
-)  # fmt: skip
+)
 def test_a_range_is_honoured_only_for_exactly_this_state(value: str | None, holds: bool) -> None:
     inbound = ask(headers={} if value is None else {"if-range": value})
     assert if_range_holds(inbound, TAG, THEN) is holds

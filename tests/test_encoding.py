@@ -1,6 +1,7 @@
 """Wire forms have one meaning each: what could be read in two ways is not read at all."""
 
 import base64
+import contextlib
 import json
 import math
 import re
@@ -57,10 +58,8 @@ def test_an_altered_base64url_text_is_refused_or_means_other_bytes(data: bytes, 
     altered = text[:at] + put + text[end:]
     if altered == text:
         return
-    try:
+    with contextlib.suppress(ValueError):
         assert b64url_decode(altered) != data
-    except ValueError:
-        pass
 
 
 @pytest.mark.parametrize(
@@ -122,8 +121,12 @@ def test_any_query_is_split_or_refused(raw: bytes) -> None:
 
 def test_a_query_is_split_before_it_is_decoded() -> None:
     assert split_query(b"a=1%26b=2&c%3Dd=e=f&&g&=h&a=;b+") == (
-        ("a", "1&b=2"), ("c=d", "e=f"), ("g", ""), ("", "h"), ("a", ";b+"),
-    )  # fmt: skip
+        ("a", "1&b=2"),
+        ("c=d", "e=f"),
+        ("g", ""),
+        ("", "h"),
+        ("a", ";b+"),
+    )
 
 
 # Integers
@@ -178,6 +181,19 @@ def test_the_three_forms_of_rfc_9110() -> None:
     assert http_date(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT"
 
 
+def test_a_date_means_the_same_in_every_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        for zone in ("Pacific/Auckland", "America/St_Johns"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            assert parse_http_date("Sun Nov  6 08:49:37 1994") == 784111777
+            http_date.cache_clear()
+            assert http_date(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 @given(st.text())
 @example("Sun, 06 Nov 1994 08:49:37 +0000")
 @example("Sun, 06 Nov 1994 08:49:37 GMT ")
@@ -222,9 +238,7 @@ def lenient(data: bytes) -> Any:
     def refuse(text: str) -> Any:
         raise ValueError(text)
 
-    return json.loads(
-        data.decode(), object_pairs_hook=refuse_twice, parse_constant=refuse, parse_float=refuse_infinite
-    )
+    return json.loads(data.decode(), object_pairs_hook=refuse_twice, parse_constant=refuse, parse_float=refuse_infinite)
 
 
 def spelled(character: str) -> st.SearchStrategy[str]:
@@ -241,13 +255,32 @@ def spelled(character: str) -> st.SearchStrategy[str]:
     return st.sampled_from(ways)
 
 
-STRINGS = st.lists(
-    st.sampled_from('ab"\\/\n\tu0\u00e9\u2603\U0001f600,:{}[]').flatmap(spelled), max_size=3
-).map(lambda letters: f'"{"".join(letters)}"')  # fmt: skip
+STRINGS = st.lists(st.sampled_from('ab"\\/\n\tu0\u00e9\u2603\U0001f600,:{}[]').flatmap(spelled), max_size=3).map(
+    lambda letters: f'"{"".join(letters)}"'
+)
 NUMBERS = st.sampled_from(
-    ["0", "-0", "1", "-1", "1.5", "1e2", "1E+2", "2.5e-3", "12345678901234567890", "01", "+1", "1.", ".5", "NaN",
-     "Infinity", "-Infinity", "1e999", "-1e999", "0x1"]
-)  # fmt: skip
+    [
+        "0",
+        "-0",
+        "1",
+        "-1",
+        "1.5",
+        "1e2",
+        "1E+2",
+        "2.5e-3",
+        "12345678901234567890",
+        "01",
+        "+1",
+        "1.",
+        ".5",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e999",
+        "-1e999",
+        "0x1",
+    ]
+)
 SPACE = st.sampled_from(["", "", " ", "\n", "\t", "\r"])
 
 
@@ -298,17 +331,22 @@ def test_strict_json_refuses_what_the_standard_library_refuses(text: str, draw: 
 
 @given(st.binary())
 def test_strict_json_never_fails_otherwise(data: bytes) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         strict_json(data)
-    except ValueError:
-        pass
 
 
-@given(st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), PLAIN_TEXT, st.floats(allow_nan=False,
-              allow_infinity=False)),
-    lambda inner: st.one_of(st.lists(inner), st.dictionaries(PLAIN_TEXT, inner)),
-))  # fmt: skip
+@given(
+    st.recursive(
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(-(2**63), 2**64 - 1),
+            PLAIN_TEXT,
+            st.floats(allow_nan=False, allow_infinity=False),
+        ),
+        lambda inner: st.one_of(st.lists(inner), st.dictionaries(PLAIN_TEXT, inner)),
+    )
+)
 def test_strict_json_reads_what_other_languages_write(value: Any) -> None:
     assert strict_json(json.dumps(value).encode()) == value
     assert strict_json(json.dumps(value, ensure_ascii=False, indent=1).encode()) == value
@@ -317,11 +355,27 @@ def test_strict_json_reads_what_other_languages_write(value: Any) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b" ", b"{", b"{} {}", b"NaN", b"-Infinity", b"[1e999]", b"9" * 5000, b'"\\ud800"', b'"\xff"',
-        b"\xef\xbb\xbf{}", b"'a'", b"[1,]", b'{"a":1,}', b"// x\n1", b"[" * 5000 + b"]" * 5000,
-        b'{"a":' * 3000 + b"1" + b"}" * 3000, "{}".encode("utf-16"), b'"\x01"',
+        b"",
+        b" ",
+        b"{",
+        b"{} {}",
+        b"NaN",
+        b"-Infinity",
+        b"[1e999]",
+        b"9" * 5000,
+        b'"\\ud800"',
+        b'"\xff"',
+        b"\xef\xbb\xbf{}",
+        b"'a'",
+        b"[1,]",
+        b'{"a":1,}',
+        b"// x\n1",
+        b"[" * 5000 + b"]" * 5000,
+        b'{"a":' * 3000 + b"1" + b"}" * 3000,
+        "{}".encode("utf-16"),
+        b'"\x01"',
     ],
-)  # fmt: skip
+)
 def test_strict_json_refuses(data: bytes) -> None:
     with pytest.raises(ValueError, match="not JSON"):
         strict_json(data)
@@ -344,9 +398,7 @@ def test_a_file_name_cannot_leave_its_quotes_nor_split_the_header(name: str) -> 
     found = re.fullmatch(r"attachment; filename=\"([\x20-\x7e]*)\"(?:; filename\*=UTF-8''([\x21-\x7e]*))?", value)
     assert found
     assert not {'"', "\\"} & set(found[1])
-    assert unquote(found[2] if found[2] is not None else found[1], errors="strict") == name or "%" in name
-    if found[2] is not None:
-        assert unquote(found[2]) == name
+    assert (found[1] if found[2] is None else unquote(found[2], errors="strict")) == name
 
 
 @pytest.mark.parametrize(
@@ -359,7 +411,7 @@ def test_a_file_name_cannot_leave_its_quotes_nor_split_the_header(name: str) -> 
         ("a\r\nSet-Cookie: x", "inline; filename=\"a__Set-Cookie: x\"; filename*=UTF-8''a%0D%0ASet-Cookie%3A%20x"),
         ("\u2028", "inline; filename=\"_\"; filename*=UTF-8''%E2%80%A8"),
     ],
-)  # fmt: skip
+)
 def test_file_names_as_rfc_6266_writes_them(name: str, value: str) -> None:
     assert content_disposition("inline", name) == value
 

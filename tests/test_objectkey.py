@@ -4,9 +4,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.minting import refused
+from tests.minting import perhaps_refused, refused
 from valetstore.errors import Denied
-from valetstore.objectkey import KEY_BYTES_MAX, RESERVED_BUCKET, ObjectKey, check_bucket, check_name, split_path
+from valetstore.objectkey import (
+    KEY_BYTES_MAX,
+    RESERVED_BUCKET,
+    ObjectKey,
+    check_beginning,
+    check_bucket,
+    check_name,
+    split_path,
+)
 
 NAMES = st.one_of(
     st.text(),
@@ -22,14 +30,11 @@ NAMES = st.one_of(
 @example("x" * 1025)
 @example("\u2603" * 342)
 def test_no_name_has_dot_segments_or_a_nul_or_too_many_bytes(name: str) -> None:
-    try:
+    with perhaps_refused("object_key_invalid"):
         key = ObjectKey.of("b", name)
-    except Denied as denied:
-        assert denied.code == "object_key_invalid"
-        return
-    assert not {".", ".."} & set(key.name.split("/"))
-    assert "\0" not in key.name
-    assert 1 <= len(key.name.encode()) <= KEY_BYTES_MAX
+        assert not {".", ".."} & set(key.name.split("/"))
+        assert "\0" not in key.name
+        assert 1 <= len(key.name.encode()) <= KEY_BYTES_MAX
 
 
 @given(NAMES)
@@ -44,18 +49,48 @@ def test_a_path_and_its_key_are_the_same_text(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["a", "a/", "/", "//", "/a", "a//b", "...", "..a", "a..", ".a", "a.", "~", "-rf", "*", "a\nb", "CON", "\u2603", "%2e%2e",
-     "\\..\\a", "\u2025", "\uff0e\uff0e", "x" * 1024, "\u2603" * 341],
-)  # fmt: skip
+    [
+        "a",
+        "a/",
+        "/",
+        "//",
+        "/a",
+        "a//b",
+        "...",
+        "..a",
+        "a..",
+        ".a",
+        "a.",
+        "~",
+        "-rf",
+        "*",
+        "a\nb",
+        "CON",
+        "\u2603",
+        "%2e%2e",
+        "\\..\\a",
+        "\u2025",
+        "\uff0e\uff0e",
+        "x" * 1024,
+        "\u2603" * 341,
+    ],
+)
 def test_strange_names_are_names(name: str) -> None:
     assert ObjectKey.of("b", name).name == name
 
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("", "empty"), (".", "`.` or `..`"), ("a/../b", "`.` or `..`"), ("a\0", "NUL"), ("x" * 1025, "longer than 1024"),
-     ("\u2603" * 341 + "xx", "longer than 1024"), ("\udc80", "not Unicode")],
-)  # fmt: skip
+    [
+        ("", "empty"),
+        (".", "`.` or `..`"),
+        ("a/../b", "`.` or `..`"),
+        ("a\0", "NUL"),
+        ("x" * 1025, "longer than 1024"),
+        ("\u2603" * 341 + "xx", "longer than 1024"),
+        ("\udc80", "not Unicode"),
+    ],
+)
 def test_a_refused_name_says_why(name: str, why: str) -> None:
     with refused("object_key_invalid", why):
         ObjectKey.of("b", name)
@@ -67,8 +102,9 @@ def test_bucket_names(bucket: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bucket", ["", ".", "..", ".hidden", "-x", "_x", RESERVED_BUCKET, "a b", "a\n", "a/b", "a\0", "\u00e9", "x" * 64, "a%2fb"]
-)  # fmt: skip
+    "bucket",
+    ["", ".", "..", ".hidden", "-x", "_x", RESERVED_BUCKET, "a b", "a\n", "a/b", "a\0", "\u00e9", "x" * 64, "a%2fb"],
+)
 def test_what_is_no_bucket_name(bucket: str) -> None:
     with refused("object_key_invalid", "bucket's name"):
         check_bucket(bucket)
@@ -102,6 +138,22 @@ def test_a_path_is_split_at_its_second_slash(path: str) -> None:
     assert path in (f"/{bucket}/{name}", f"/{bucket}{name}")
 
 
-def test_the_beginning_of_a_name_may_be_empty() -> None:
+@given(NAMES)
+def test_names_begin_as_names_may_begin(name: str) -> None:
+    try:
+        key = ObjectKey.of("b", name)
+    except Denied:
+        return
+    for end in range(len(key.name) + 1):
+        check_beginning(key.name[:end])
+
+
+@pytest.mark.parametrize("text", ["\0", "x" * 1025, "\udc80"])
+def test_what_no_name_begins_with(text: str) -> None:
+    with refused("object_key_invalid"):
+        check_beginning(text)
+
+
+def test_no_name_at_all_is_none_to_refuse() -> None:
     check_name("")
     check_name("a/")

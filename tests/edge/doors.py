@@ -48,13 +48,11 @@ class Door:
         """Scheme, host and port."""
         return f"{'https' if self.cafile else 'http'}://{self.address[0]}:{self.address[1]}"
 
-    def wire(self, seconds: float = 10) -> Wire:
-        """A raw connection."""
-        return Wire(self.address, self.cafile, seconds)
+    def wire(self, seconds: float = 10, receive_bytes: int = 0) -> Wire:
+        """A raw connection; `receive_bytes` bounds what its kernel takes unread."""
+        return Wire(self.address, self.cafile, seconds, receive_bytes)
 
-    def ask(
-        self, method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> Answer:
+    def ask(self, method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
         """One request on a connection of its own. Only the target of `url` counts."""
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -223,18 +221,14 @@ def make_certificate(folder: Path, name: str = "tls") -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     cert_file, key_file = folder / f"{name}.crt", folder / f"{name}.key"
     cert_file.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
     key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return cert_file, key_file
 

@@ -22,12 +22,16 @@ class Ended(Exception):  # noqa: N818 - reads as what happened
 class Wire:
     """A connection to `address` (host and port, or a Unix socket's path), over TLS where `cafile` is given."""
 
-    def __init__(self, address: tuple[str, int] | str, cafile: Path | None = None, seconds: float = 10) -> None:
+    def __init__(
+        self, address: tuple[str, int] | str, cafile: Path | None = None, seconds: float = 10, receive_bytes: int = 0
+    ) -> None:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         if not isinstance(address, str) and ":" in address[0]:
             family = socket.AF_INET6
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.settimeout(seconds)
+        if receive_bytes:  # before the connection: it bounds the window that is offered
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.sock.connect(address)
         if cafile is not None:
             self.sock = ssl.create_default_context(cafile=str(cafile)).wrap_socket(

@@ -11,7 +11,6 @@ from valetstore.edge.exchange import Exchange
 from valetstore.edge.proxies import Forwarded, TrustedProxies
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
-from valetstore.grants.networks import plain_address
 from valetstore.inbound import Inbound, host_is_valid
 
 METHODS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST", "OPTIONS"})
@@ -36,10 +35,9 @@ class Arrivals:
         hosts = values["Host"]
         if len(hosts) > 1 or (hosts and not host_is_valid(hosts[0])):
             raise Denied("request_malformed", "Its Host is not a host.")
-        peername = exchange.protocol.peername
-        connected = plain_address(peername[0]) if peername and not isinstance(peername, str) else None
-        tls = exchange.protocol.ssl_context is not None
-        origin = self._proxies.origin(connected, tls, hosts[0] if hosts else "", _forwarded(exchange))
+        protocol = exchange.protocol
+        host = hosts[0] if hosts else ""
+        origin = self._proxies.origin(protocol.address, protocol.ssl_context is not None, host, _forwarded(exchange))
         if origin.host and not host_is_valid(origin.host):
             raise Denied("request_malformed", "Its X-Forwarded-Host is not a host.")
         return Inbound(

@@ -1,6 +1,7 @@
 """ConnectionBook: who is connected, how many may be, and who takes too long to ask."""
 
 import asyncio
+import logging
 from collections import Counter
 from typing import Final
 
@@ -8,21 +9,29 @@ from valetstore.config import Limits
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.proxies import TrustedProxies
 from valetstore.errors import Denied
-from valetstore.grants.networks import address_group, plain_address
+from valetstore.grants.networks import address_group
 from valetstore.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 SWEEP_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 5
+LINGERING_MAX: Final = 256
+"""Connections beyond the limits that get a moment to read why; more than these are closed at once."""
 
 
 class ConnectionBook:
-    """All connections of one process; `limits` may be replaced. Trusted proxies and Unix sockets are not counted by address."""
+    """All connections of one process; `limits` may be replaced.
+
+    Trusted proxies and Unix sockets are not counted by address.
+    """
 
     def __init__(self, limits: Limits, proxies: TrustedProxies, metrics: Metrics) -> None:
         self.limits = limits
         self._proxies = proxies
         self._metrics = metrics
         self._open: set[GatewayProtocol] = set()
+        self._lingering: set[GatewayProtocol] = set()
         self._by_address: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -32,9 +41,9 @@ class ConnectionBook:
         """Write a connection in; what it is to be refused with, None where it may stay."""
         if len(self._open) >= self.limits.connections_max:
             return Denied("overloaded", retry_after=RETRY_SECONDS)
-        address = _address(connection)
-        if address is not None and not self._proxies.trusts(plain_address(address)):
-            group = address_group(plain_address(address))
+        address = connection.address
+        if address is not None and not self._proxies.trusts(address):
+            group = address_group(address)
             if self._by_address[group] >= self.limits.connections_per_address_max:
                 return Denied("rate_limited", "Too many connections from this address.", retry_after=RETRY_SECONDS)
             self._by_address[group] += 1
@@ -42,8 +51,16 @@ class ConnectionBook:
         self._open.add(connection)
         return None
 
+    def may_linger(self, connection: GatewayProtocol) -> bool:
+        """Whether a connection that was not let in may stay for a moment."""
+        if len(self._lingering) >= LINGERING_MAX:
+            return False
+        self._lingering.add(connection)
+        return True
+
     def leave(self, connection: GatewayProtocol) -> None:
         """Strike a connection out; harmless for one that was never in."""
+        self._lingering.discard(connection)
         if connection not in self._open:
             return
         self._open.discard(connection)
@@ -57,17 +74,24 @@ class ConnectionBook:
         """A refusal that never became a request."""
         self._metrics.decided("", "", denied.code)
 
+    def drain(self) -> None:
+        """The gateway stops: each connection ends as soon as nothing is asked for on it."""
+        for connection in list(self._open):
+            connection.drain()
+
     async def sweep(self) -> None:
-        """Until cancelled: let go of connections whose request's head is late."""
+        """Until cancelled: let go of connections whose request's head is late, or whose end is."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            now = loop.time()
-            late = [c for c in self._open if c.head_is_late(now, self.limits.header_seconds)]
-            for connection in late:
+            try:
+                self._sweep_once(loop.time())
+            except Exception:
+                log.exception("a sweep failed")  # the deadlines of all others go on
+
+    def _sweep_once(self, now: float) -> None:
+        for connection in list(self._open):
+            if connection.head_is_late(now, self.limits.header_seconds):
                 connection.refuse_late_head()
-
-
-def _address(connection: GatewayProtocol) -> str | None:
-    peername = connection.peername
-    return peername[0] if peername and not isinstance(peername, str) else None
+            elif connection.is_stuck(now, self.limits.rate_grace_seconds):
+                connection.cut()

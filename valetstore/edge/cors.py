@@ -44,10 +44,13 @@ class Cors:
         rules = self._rules_of(_bucket(inbound))
         if not rules:
             return []
+        if inbound.method == "OPTIONS":
+            return [("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")]
         for rule in rules:
-            if origin is not None and inbound.method != "OPTIONS" and _allows(rule, origin, inbound.method, []):
+            if origin is not None and _allows(rule, origin, inbound.method, []):
                 exposed = ", ".join(dict.fromkeys((*EXPOSED, *rule.expose)))
-                return [*_allow_origin(rule, origin), ("Access-Control-Expose-Headers", exposed)]
+                vary = [] if "*" in rule.origins else [("Vary", "Origin")]
+                return [_allow_origin(rule, origin), ("Access-Control-Expose-Headers", exposed), *vary]
         # A cache must not hand an answer without these headers to a page whose origin has a rule.
         return [("Vary", "Origin")]
 
@@ -69,16 +72,14 @@ def _matches(pattern: str, text: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) is not None
 
 
-def _allow_origin(rule: CorsRule, origin: str) -> list[Header]:
-    if "*" in rule.origins:
-        return [("Access-Control-Allow-Origin", "*")]
-    return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
+def _allow_origin(rule: CorsRule, origin: str) -> Header:
+    return "Access-Control-Allow-Origin", "*" if "*" in rule.origins else origin
 
 
 def _preflight_headers(rule: CorsRule, origin: str, inbound: Inbound) -> list[Header]:
     asked = inbound.header("access-control-request-headers")
     headers = [
-        *_allow_origin(rule, origin),
+        _allow_origin(rule, origin),
         ("Access-Control-Allow-Methods", ", ".join(rule.methods)),
         ("Access-Control-Max-Age", str(rule.max_age_seconds)),
     ]

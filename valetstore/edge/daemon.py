@@ -46,9 +46,7 @@ class Daemon:
     before anything is accepted.
     """
 
-    def __init__(
-        self, config: Config, load_config: Callable[[], Config], environment: Mapping[str, str]
-    ) -> None:
+    def __init__(self, config: Config, load_config: Callable[[], Config], environment: Mapping[str, str]) -> None:
         self._config = config
         self._load_config = load_config
         self._notifier = Notifier(environment)
@@ -116,8 +114,11 @@ class Daemon:
             changed = [name for name in _FIXED if getattr(config, name) != getattr(self._config, name)]
             if changed:
                 log.warning("changes in %s hold after a restart", ", ".join(f"[{name}]" for name in changed))
-            self._book.limits = config.limits
-            self._gateway = self._make_gateway(config)
+            gateway = self._make_gateway(config)
+            # All that may refuse has; from here on everything changes. The gateway stays the same one: what
+            # runs now must also hear of keys that are revoked from now on.
+            self._gateway.schemes, self._gateway.keys = gateway.schemes, gateway.keys
+            self._book.limits = self._server.limits = config.limits
             self._server.handler = self._make_handler(config)
             log.info("settings and keys are reloaded")
         except ConfigInvalid as error:

@@ -5,7 +5,6 @@ the body stream, and the transport. It carries no verdict; whether a request was
 """
 
 import asyncio
-import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +39,11 @@ class Exchange:
         self.bytes_in = 0
         self.bytes_out = 0
         self.head_sent_at: float | None = None
-        self.keep_alive = not message.should_close
+        # Where an upgrade is asked for, the parser lets go of what follows; it has to come on a new connection.
+        self.keep_alive = not message.should_close and not message.upgrade
         # aiohttp's protocol expects these two of what its request factory makes.
         self._task: asyncio.Task[None] | None = task
+        protocol.begin(self)
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -58,31 +59,23 @@ class Exchange:
         return self.body.is_eof()
 
     async def linger(self, seconds: float) -> None:
-        """Take and drop what the client still sends, for a moment, so that it gets to read the answer.
-
-        Closing at once would reset the connection under a client that is still writing (RFC 9112 section 9.6).
-        """
-        transport = self.protocol.transport
-        if transport is None or transport.is_closing():
-            return
-        if transport.can_write_eof():
-            transport.write_eof()
-        # Whatever ends the body ends the wait: the answer is out, and nobody is left to tell.
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(seconds):
-                while not self.body.is_eof():
-                    await self.body.readany()
+        """Drop what the client still sends, for a moment, so that it gets to read the answer."""
+        self.keep_alive = False
+        # A body that was held back would keep its rest, and the client's end behind it, unread.
+        self.protocol.resume_reading(resume_parser=False)
+        await self.protocol.linger(seconds)
 
     def abort(self) -> None:
         """Cut the connection, so that the client cannot take a part for the whole."""
         self.keep_alive = False
-        if self.protocol.transport is not None:
-            self.protocol.transport.abort()
+        self.protocol.cut()
 
     def _cancel(self, exc: BaseException) -> None:
         """aiohttp: the connection was lost; whoever reads the body learns it."""
+        # A reset, a TLS fault, a timeout of the network: the same to whoever reads.
+        lost = exc if isinstance(exc, ConnectionError) else ConnectionResetError(type(exc).__name__)
         set_exception: Any = self.body.set_exception
-        set_exception(exc)
+        set_exception(lost)
 
     def _finish(self) -> None:
         """aiohttp: the answer is about to be sent. There is nothing to clean up."""

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import secrets
-from typing import Final
 
 from valetstore.audit import Audit
 from valetstore.edge.arrival import Arrivals
 from valetstore.edge.cors import Cors
 from valetstore.edge.exchange import Answered, Exchange
 from valetstore.edge.objects import Objects
+from valetstore.edge.protocol import LINGER_SECONDS
 from valetstore.edge.replies import Header, Reply, problem
 from valetstore.edge.served import SAFETY
 from valetstore.edge.service import Service
@@ -21,8 +21,6 @@ from valetstore.inbound import Inbound
 from valetstore.metrics import Metrics
 
 log = logging.getLogger(__name__)
-
-LINGER_SECONDS: Final = 2.0
 
 
 class Handler:
@@ -53,7 +51,6 @@ class Handler:
 
     async def __call__(self, exchange: Exchange) -> Answered:
         """Answer one request. Nothing but cancellation leaves this."""
-        exchange.protocol.begin(exchange)
         story = Story(self._audit, self._metrics, exchange, secrets.token_hex(8))
         common: list[Header] = [("X-Request-Id", story.request_id), *SAFETY]
         try:
@@ -68,10 +65,15 @@ class Handler:
             # Gone, or too slow with the answer half out: there is nobody to tell but the audit.
             exchange.abort()
             story.cut(error)
+        except Exception as error:
+            # The answer may be half out: another one now would be taken for the rest of it.
+            log.exception("request %s failed while it was answered", story.request_id)
+            exchange.abort()
+            story.cut(error)
         finally:
             exchange.protocol.end()
             story.over()
-        return Answered(exchange.keep_alive)
+        return Answered(exchange.keep_alive and not exchange.protocol.is_closing)
 
     async def _send(self, reply: Reply, exchange: Exchange, common: list[Header]) -> None:
         if isinstance(reply.body, bytes):

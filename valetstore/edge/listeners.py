@@ -74,7 +74,7 @@ def _bind_unix(path: Path) -> socket.socket:
         if _is_stale(path):
             path.unlink()
         sock.bind(str(path))
-        os.chmod(path, 0o660)  # noqa: S103 - a proxy in the same group connects
+        os.chmod(path, 0o660)  # a proxy in the same group connects
         sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError:

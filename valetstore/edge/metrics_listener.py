@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+from typing import Any
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from valetstore.metrics import CONTENT_TYPE, Metrics
 
@@ -14,11 +16,11 @@ class MetricsListener:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._server: asyncio.Server | None = None
-        self._manager = web.Server(self._answer, access_log=None)
+        self._manager = web.Server(self._answer)
 
     async def start(self, sock: socket.socket) -> None:
         """Accept on a listening socket."""
-        self._server = await asyncio.get_running_loop().create_server(self._manager, sock=sock)
+        self._server = await asyncio.get_running_loop().create_server(self._protocol, sock=sock)
 
     async def stop(self) -> None:
         """Stop at once."""
@@ -26,7 +28,26 @@ class MetricsListener:
             self._server.close()
         await self._manager.shutdown(timeout=0)
 
+    def _protocol(self) -> "_QuietProtocol":
+        return _QuietProtocol(self._manager, loop=asyncio.get_running_loop())
+
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != "/metrics" or request.method not in ("GET", "HEAD"):
             return web.Response(status=404, text="Metrics are at /metrics.\n")
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+
+class _QuietProtocol(RequestHandler):
+    """aiohttp's, which would log a traceback for whatever is not HTTP, and send the bytes back."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: Any, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """A bare status."""
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        answer = web.Response(status=status, text="This is not a request.\n")
+        answer.force_close()
+        return answer

@@ -16,7 +16,7 @@ from valetstore.edge.pace import Pace
 from valetstore.edge.ranges import requested_span
 from valetstore.edge.receive import receive
 from valetstore.edge.replies import Reply, json_reply
-from valetstore.edge.served import download_headers, metadata_of, validators
+from valetstore.edge.served import download_headers, metadata_of, not_modified_headers, validators
 from valetstore.edge.stream import ObjectBody
 from valetstore.edge.transfers import Transfers
 from valetstore.encoding import wire_int
@@ -68,14 +68,14 @@ class Objects:
             case Outcome.FAILED:
                 raise Denied("precondition_failed")
             case Outcome.NOT_MODIFIED:
-                return Reply(304, [*validators(info), ("Cache-Control", "private")])
+                return Reply(304, not_modified_headers(info, admission.grant))
         headers = download_headers(info, admission.grant)
-        span = None
-        if if_range_holds(inbound, info.etag, info.modified):
-            span = requested_span(inbound.header("range"), info.size)
         if inbound.method == "HEAD":
             # RFC 9110 section 14.2: a Range says nothing to a HEAD.
             return Reply(200, headers, Unsent(info.size))
+        span = None
+        if if_range_holds(inbound, info.etag, info.modified):
+            span = requested_span(inbound.header("range"), info.size)
         if admission.use is not None:
             await self._gateway.replay.claim(admission.use, inbound.now)
         limits = self._config.limits

@@ -10,10 +10,10 @@ from valetstore.errors import Denied
 class Pace:
     """One transfer's pace. Times are of one monotonic clock, in seconds."""
 
-    __slots__ = ("_bytes_per_second", "_moved", "_since", "grace_seconds")
+    __slots__ = ("_moved", "_since", "bytes_per_second", "grace_seconds")
 
     def __init__(self, bytes_per_second: int, grace_seconds: int, now: float) -> None:
-        self._bytes_per_second = bytes_per_second
+        self.bytes_per_second = bytes_per_second
         self.grace_seconds = grace_seconds
         self._since = now
         self._moved = 0
@@ -23,7 +23,7 @@ class Pace:
         self._moved += count
         elapsed = now - self._since
         if elapsed >= self.grace_seconds:
-            if self._moved < self._bytes_per_second * elapsed:
-                raise Denied("request_timeout", f"At least {self._bytes_per_second} bytes a second are expected.")
+            if self._moved < self.bytes_per_second * elapsed:
+                raise Denied("request_timeout", f"At least {self.bytes_per_second} bytes a second are expected.")
             self._since = now
             self._moved = 0

@@ -1,38 +1,80 @@
 """The connection: aiohttp's own protocol, with the limits and deadlines it lacks.
 
 What is aiohttp's: parsing, keep-alive, chunked bodies, pipelining. What is added here: a deadline for a
-request's head, a bound on the framing around a chunked body, limits on connections, and errors that are
-one bounded line in the log and problem+json to the client.
+request's head and a bound on its size, a bound on the framing around a chunked body, limits on connections,
+half-close, an end that lets running transfers finish, and errors that are one bounded line in the log and
+problem+json to the client.
+
+Rule 1: a connection ends in one of three ways: `leave` (the client has a moment to read the last answer),
+`drain` (the gateway stops: after the present answer), `cut` (at once, so that a part is not taken for the
+whole).
+Rule 2: after the first malformed byte nothing on the connection is read any more, only dropped.
 """
 
 import asyncio
+import contextlib
 import logging
+import socket
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from valetstore.edge.exchange import Answered, Exchange
 from valetstore.edge.replies import Reply, problem
 from valetstore.errors import Denied
+from valetstore.grants.networks import plain_address
+from valetstore.inbound import Address
 
 if TYPE_CHECKING:
     from valetstore.edge.book import ConnectionBook
 
 log = logging.getLogger(__name__)
 
+HEAD_BYTES_MAX: Final = 64 * 1024
+"""A request line and all its headers. The parser bounds each line, not their sum."""
+
 FRAMING_BYTES_MAX: Final = 64 * 1024
 """Bytes of a head and of chunk headers beyond the body's own length: what no honest client needs.
 
 A million one-byte chunks, or a 100 kB chunk extension, cost work and carry nothing."""
 
+LINGER_SECONDS: Final = 2.0
+"""How long a client that still sends gets to read the last answer. Closing at once would reset the connection
+under it, and the answer would be lost (RFC 9112 section 9.6)."""
+
+PIECE_BYTES: Final = 32 * 1024
+"""What is parsed at once where framing is counted: so much of what follows a body may be taken for it."""
+
 _NO_TIME: Final = -1.0
+_BYTES_ACKED: Final = struct.Struct("=120xQ")
+"""Of Linux's `struct tcp_info`: the bytes that the other end's kernel has acknowledged."""
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class GatewayProtocol(RequestHandler):
     """One connection of the gateway."""
 
-    __slots__ = ("_answering", "_book", "_bytes_before", "_bytes_in", "connected_from", "head_since")
+    __slots__ = (
+        "_answering",
+        "_book",
+        "_bytes_before",
+        "_bytes_in",
+        "_chunked",
+        "_chunked_bytes",
+        "_gone",
+        "_has_ended",
+        "_is_deaf",
+        "_is_draining",
+        "_taken",
+        "_taken_at",
+        "_wire",
+        "connected_from",
+        "head_since",
+    )
 
     def __init__(self, manager: Any, book: "ConnectionBook", **settings: Any) -> None:
         super().__init__(manager, **settings)
@@ -40,39 +82,75 @@ class GatewayProtocol(RequestHandler):
         self._bytes_in = 0
         self._bytes_before = 0
         self._answering: Exchange | None = None
+        self._chunked: StreamReader | None = None  # the chunked body that is arriving
+        self._chunked_bytes = 0
+        self._has_ended = False  # the client will send nothing more
+        self._is_deaf = False  # what it sends is dropped
+        self._is_draining = False
+        self._gone: asyncio.Future[None] | None = None
+        # aiohttp forgets its transport before it is closed; somebody must see that it comes to an end.
+        self._wire: asyncio.Transport | None = None
+        self._taken = 0
+        self._taken_at = 0.0
         self.head_since = _NO_TIME
         self.connected_from: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection; one too many is told so and closed."""
         super().connection_made(transport)
+        self._wire = self.transport
         self.head_since = self._loop.time()
         refusal = self._book.enter(self)
         if refusal is not None:
-            self._say_and_close(refusal)
+            self.head_since = _NO_TIME
+            self._say_and_leave(refusal, LINGER_SECONDS if self._book.may_linger(self) else 0)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the connection."""
         self._book.leave(self)
+        self._nobody_is_left()
         super().connection_lost(exc)
+        self._wire = None
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's closes in any case, and so returns nothing
+        """The client has said all it wanted; what it asked for is still answered."""
+        self._has_ended = True
+        self._nobody_is_left()
+        self._fail_body(ConnectionResetError("the client ended its body early"))
+        # TLS has no half-close here: its transport closes whatever is returned.
+        return self.ssl_context is None and not self._is_deaf and not self._is_idle
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and keep the books that it does not."""
+        # A body that is framed by its length needs no look at each piece.
+        if len(data) <= PIECE_BYTES or (self._answering is not None and self._chunked is None):
+            self._receive(data)
+            return
+        for start in range(0, len(data), PIECE_BYTES):
+            self._receive(data[start : start + PIECE_BYTES])
+
+    def _receive(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
         if data and self.head_since == _NO_TIME and self._answering is None:
             self.head_since = self._loop.time()
             self._bytes_before = self._bytes_in
         self._bytes_in += len(data)
+        queued = len(self._messages)
         super().data_received(data)
+        self._bound_framing(len(data), len(self._messages) > queued)
         if self._messages:
             self.head_since = _NO_TIME
-        if self._answering is not None and self._answering.message.chunked:
-            self._bound_framing(self._answering)
+            if isinstance(self._messages[-1][0], _ErrInfo):
+                self._is_deaf = True
+                # aiohttp queues the error behind the request it broke, whose body would be waited for.
+                self._fail_body(RequestPayloadError("not well-formed"))
+        elif self.head_since != _NO_TIME and self._bytes_in - self._bytes_before > HEAD_BYTES_MAX:
+            self._refuse_head(Denied("headers_too_large"))
 
     def begin(self, exchange: Exchange) -> None:
-        """A handler has taken up this request."""
+        """A request is taken up."""
         self._answering = exchange
-        if exchange.message.chunked:
-            self._bound_framing(exchange)
 
     def end(self) -> None:
         """The request is answered; the next one's head may come."""
@@ -80,9 +158,21 @@ class GatewayProtocol(RequestHandler):
         self._bytes_before = self._bytes_in
 
     @property
+    def address(self) -> Address | None:
+        """The other end's address; None for a Unix socket."""
+        # A Unix socket's peer is "", a path, or the bytes of an abstract name.
+        name = self.peername
+        return plain_address(name[0]) if isinstance(name, tuple) else None
+
+    @property
     def is_closing(self) -> bool:
-        """Whether the connection ends with the present answer: the gateway is stopping, or said so before."""
-        return self._close or self._force_close
+        """Whether the connection ends with the present answer: the gateway stops, or the client sends no more."""
+        return self._close or self._force_close or self._is_draining or (self._has_ended and not self._messages)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether nothing is asked or answered."""
+        return self._answering is None and not self._messages
 
     def head_is_late(self, now: float, seconds: float) -> bool:
         """Whether a head was begun (or a connection opened) and not completed in time."""
@@ -90,29 +180,95 @@ class GatewayProtocol(RequestHandler):
 
     def refuse_late_head(self) -> None:
         """Say so and close."""
-        self.head_since = _NO_TIME
-        self._say_and_close(Denied("request_timeout"))
+        self._refuse_head(Denied("request_timeout"))
 
-    async def drained(self, seconds: float | None = 30) -> None:
-        """Wait until the client has taken enough of what was written; raises `request_timeout`."""
+    def is_stuck(self, now: float, seconds: float) -> bool:
+        """Whether it is closing, and the client takes nothing of what is still to be sent."""
+        if self._wire is None or not self._wire.is_closing():
+            return False
+        taken = self.taken()
+        if taken != self._taken or not self._taken_at:
+            self._taken, self._taken_at = taken, now
+        return now - self._taken_at > seconds
+
+    def drain(self) -> None:
+        """The gateway stops: end now where nothing is asked for, else after the present answer."""
+        self._is_draining = True
+        head_has_begun = self.head_since != _NO_TIME and self._bytes_in > self._bytes_before
+        if self._is_idle and not head_has_begun and self._wire is not None:
+            self._wire.close()
+
+    def cut(self) -> None:
+        """End at once: what is still to be sent is not, by the kernel neither."""
+        if self._wire is None:
+            return
+        sock = self._wire.get_extra_info("socket")  # None over TLS once what carries it is closed
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._wire.abort()
+
+    def taken(self) -> int:
+        """A count that grows as the client takes bytes; only the difference of two has a meaning.
+
+        What left this process may still wait in the kernel (megabytes), and what waits behind TLS is not seen
+        from here; so the client's own acknowledgements are asked for, where there are any.
+        """
+        if self._wire is None:
+            return 0
+        sock = self._wire.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):  # a Unix socket, or one that was closed
+                info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
+                acknowledged: int = _BYTES_ACKED.unpack(info)[0]
+                return acknowledged
+        return -self._wire.get_write_buffer_size()
+
+    async def drained(self, seconds: float = 30, bytes_per_second: int = 0) -> None:
+        """Wait until the client has taken enough of what was written.
+
+        Raises `request_timeout` where it takes less than `bytes_per_second`, or nothing, for `seconds`.
+        """
         if not self.writing_paused:
             return
+        # A task of its own: to cancel aiohttp's wait would spoil the next one.
+        resumed = asyncio.ensure_future(self._drain_helper())
         try:
-            async with asyncio.timeout(seconds):
-                await self._drain_helper()
-        except TimeoutError:
-            self.force_close()
-            raise Denied("request_timeout", reason="the client took no bytes") from None
+            while not resumed.done():
+                taken = self.taken()
+                await asyncio.wait((resumed,), timeout=seconds)
+                if not resumed.done():
+                    self.check_pace(taken, seconds, bytes_per_second)
+            resumed.result()
+        finally:
+            resumed.cancel()
 
-    async def flushed(self, seconds: float) -> None:
-        """Wait until nothing written is left in this process."""
+    def check_pace(self, taken_before: int, seconds: float, bytes_per_second: int) -> None:
+        """After `seconds` of waiting: raise `request_timeout` unless the client took enough meanwhile."""
+        if self.taken() - taken_before < max(1, bytes_per_second * seconds):
+            raise Denied("request_timeout", reason="the client took too few bytes")
+
+    async def flushed(self, seconds: float, bytes_per_second: int) -> None:
+        """Wait until nothing written is left in this process; raises as `drained` does."""
         transport = self.transport
         if transport is not None and transport.get_write_buffer_size():
             transport.set_write_buffer_limits(high=0)
             try:
-                await self.drained(seconds)
+                await self.drained(seconds, bytes_per_second)
             finally:
                 transport.set_write_buffer_limits()
+
+    async def linger(self, seconds: float) -> None:
+        """Nothing more will be said: drop what the client sends until it ends, too, or `seconds` are over."""
+        self._is_deaf = True
+        if self.transport is None or self._has_ended:
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._gone = self._loop.create_future()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._gone
 
     def handle_error(
         self,
@@ -132,21 +288,57 @@ class GatewayProtocol(RequestHandler):
         self._book.refused(denied)
         return _Unparsed(self, problem(denied))
 
-    def _bound_framing(self, exchange: Exchange) -> None:
-        body = exchange.body.total_bytes
-        if self._bytes_in - self._bytes_before - body > FRAMING_BYTES_MAX + body:
-            set_exception: Any = exchange.body.set_exception
-            set_exception(Denied("request_malformed", "Its chunks are too small or their headers too long."))
-            if self.transport is not None:
-                self.transport.pause_reading()
-
-    def _say_and_close(self, denied: Denied) -> None:
-        if self.transport is None:
+    def _bound_framing(self, count: int, is_new: bool) -> None:
+        """After `count` bytes were parsed: hold the newest chunked body to its bound."""
+        if is_new:
+            message, newest = self._messages[-1]
+            self._chunked = newest if isinstance(message, RawRequestMessage) and message.chunked else None
+            self._chunked_bytes = 0
+        body = self._chunked
+        if body is None:
             return
-        self.transport.write(plain_refusal(denied))
+        self._chunked_bytes += count
+        if self._reading_paused and not body.is_eof():
+            return  # the parser is behind: what it has not looked at is neither body nor framing yet
+        if self._chunked_bytes - body.total_bytes > FRAMING_BYTES_MAX + body.total_bytes:
+            self._is_deaf = True
+            body.set_exception(Denied("request_malformed", "Its chunks are too small or their headers too long."))
+        if self._is_deaf or body.is_eof():
+            self._chunked = None  # other requests follow
+
+    def _fail_body(self, error: Exception) -> None:
+        """Whoever reads (or will read) the one body that is still arriving learns that it does not."""
+        bodies = [body for _, body in self._messages]
+        if self._answering is not None:
+            bodies.append(self._answering.body)
+        for body in bodies:
+            if not body.is_eof() and body.exception() is None:
+                set_exception: Any = body.set_exception
+                set_exception(error)
+
+    def _nobody_is_left(self) -> None:
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+
+    def _refuse_head(self, denied: Denied) -> None:
+        self.head_since = _NO_TIME
+        self._say_and_leave(denied, LINGER_SECONDS)
+
+    def _say_and_leave(self, denied: Denied, linger_seconds: float) -> None:
+        """The last answer, to what never became a request."""
+        transport = self.transport
+        if transport is None:
+            return
+        self._is_deaf = True
+        transport.write(plain_refusal(denied))
         self._book.refused(denied)
         self.close()
-        self.transport.close()
+        if not linger_seconds or self._has_ended:
+            transport.close()
+            return
+        if transport.can_write_eof():
+            transport.write_eof()
+        self._loop.call_later(linger_seconds, transport.close)
 
 
 class _Unparsed(Answered):
@@ -158,10 +350,11 @@ class _Unparsed(Answered):
         self._reply = reply
 
     async def prepare(self, _exchange: Exchange) -> None:
-        """Write head and body at once."""
+        """Write head and body at once, and let the client read them."""
         transport = self._protocol.transport
         if transport is not None:
             transport.write(_as_bytes(self._reply))
+            await self._protocol.linger(LINGER_SECONDS)
 
 
 def plain_refusal(denied: Denied) -> bytes:

@@ -32,6 +32,8 @@ def requested_span(header: str | None, size: int) -> Span | None:
         return None
     first, last = found[1], found[2]
     if first is None:
+        if not size and int(last):
+            return None  # the last bytes of nothing are all of it: satisfiable, yet no 206 can say so
         length = min(int(last), size)
         start = size - length
     else:

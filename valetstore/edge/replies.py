@@ -15,9 +15,7 @@ Header = tuple[str, str]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_STATUS_LINES: Final = {
-    status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
+_STATUS_LINES: Final = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 # A reply to these never has a body, and Content-Length would describe one (RFC 9110 section 8.6).
 _NO_LENGTH: Final = frozenset({204, 304})
 
@@ -75,7 +73,8 @@ class Reply:
     def _head(self, exchange: Exchange, common: list[Header]) -> bytes:
         lines = [_STATUS_LINES[HTTPStatus(self.status)]]
         for name, value in (*self.headers, *common):
-            lines.append(f"{name}: {value}\r\n".encode("latin-1"))
+            # Values are latin-1 where they are made; an answer is not lost over one that is not.
+            lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))
         if self.status not in _NO_LENGTH:
             lines.append(b"Content-Length: %d\r\n" % self.length)
         lines.append(b"Date: " + http_date(int(time.time())).encode() + b"\r\n")

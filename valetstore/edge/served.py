@@ -5,6 +5,7 @@ it is sandboxed, its type is not guessed, and types that can carry script are of
 """
 
 import base64
+import contextlib
 import re
 from typing import Final
 
@@ -35,6 +36,11 @@ SAFETY: Final[tuple[Header, ...]] = (
 )
 
 _ACTIVE: Final = frozenset({"text/html", "text/xml", "application/xml", "text/xsl"})
+# RFC 9110 section 8.3.1: one type, and parameters without a comma outside quotes.
+_MEDIA_TYPE: Final = re.compile(
+    r"""\s*([\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+)\s*(?:;(?:[^",]|"(?:[^"\\]|\\.)*")*)?""", re.ASCII
+)
+_UPDATED_BY_304: Final = frozenset({"ETag", "Last-Modified", "Cache-Control", "Expires"})
 _UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 _FILENAME: Final = re.compile(r'(?i)filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))')
 
@@ -64,10 +70,11 @@ def download_headers(info: ObjectInfo, grant: Grant) -> list[Header]:
     """The whole head of a 200 or 206 but for its length: the object's headers, the key's overrides, safety."""
     kept = info.metadata.headers | dict(grant.response)
     content_type = kept.pop("content-type", None) or info.metadata.content_type or "application/octet-stream"
+    content_type = sendable(content_type)  # first: what is judged is what is sent
     kept.setdefault("cache-control", "private")
     if is_active(content_type):
         kept["content-disposition"] = _as_attachment(kept.get("content-disposition", "attachment"))
-    headers = [("Content-Type", sendable(content_type)), ("Accept-Ranges", "bytes"), *validators(info)]
+    headers = [("Content-Type", content_type), ("Accept-Ranges", "bytes"), *validators(info)]
     for name, value in kept.items():
         value = _disposition(value) if name == "content-disposition" else sendable(value)
         headers.append((KEPT[name], value))
@@ -78,10 +85,22 @@ def download_headers(info: ObjectInfo, grant: Grant) -> list[Header]:
     return headers
 
 
+def not_modified_headers(info: ObjectInfo, grant: Grant) -> list[Header]:
+    """What a cache updates from a 304: the same as the 200 would say (RFC 9110 section 15.4.5)."""
+    return [(name, value) for name, value in download_headers(info, grant) if name in _UPDATED_BY_304]
+
+
 def is_active(content_type: str) -> bool:
-    """Whether a browser might run script in it: HTML, SVG and all XML."""
-    essence = content_type.partition(";")[0].strip().lower()
-    return essence in _ACTIVE or essence.endswith("+xml")
+    """Whether a browser might run script in it: HTML, SVG, all XML, parts of any type - or what it is, is unclear.
+
+    A value that is no media type is read by browsers in ways of their own: of `text/plain, text/html` the
+    last counts.
+    """
+    found = _MEDIA_TYPE.fullmatch(content_type)
+    if not found:
+        return True
+    essence = found[1].lower()
+    return essence in _ACTIVE or essence.endswith("+xml") or essence.startswith("multipart/")
 
 
 def sendable(value: str) -> str:
@@ -101,8 +120,7 @@ def _disposition(value: str) -> str:
     if value.isascii() or not found:
         return sendable(value)
     name = re.sub(r"\\(.)", r"\1", found[1]) if found[1] is not None else found[2].strip()
-    try:  # a stored header's bytes are kept as latin-1 and were most likely UTF-8
+    with contextlib.suppress(UnicodeError):  # a stored header's bytes are kept as latin-1 and were most likely UTF-8
         name = name.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        pass
-    return content_disposition(value.partition(";")[0].strip() or "attachment", name)
+    kind = value.partition(";")[0].strip()
+    return content_disposition(kind if kind.isascii() and kind else "attachment", name)

@@ -13,6 +13,7 @@ from valetstore.config import Config
 from valetstore.edge.book import ConnectionBook
 from valetstore.edge.exchange import Answered, Exchange
 from valetstore.edge.handler import Handler
+from valetstore.edge.listeners import BACKLOG
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.tls import Tls
 from valetstore.errors import ConfigInvalid
@@ -26,13 +27,13 @@ CANCEL_SECONDS: Final = 2.0
 
 
 class Server:
-    """Accepts connections from `start` until `stop`. `handler` may be replaced at any time."""
+    """Accepts connections from `start` until `stop`. `handler` and `limits` may be replaced at any time."""
 
     def __init__(self, config: Config, handler: Handler, book: ConnectionBook, tls: Tls | None) -> None:
         if HttpRequestParser is HttpRequestParserPy:
             # The Python parser reads some malformed requests differently.
             raise ConfigInvalid("aiohttp runs without its C parser; install a wheel of it for this platform")
-        self._config = config
+        self.limits = config.limits
         self._book = book
         self._tls = tls
         self.handler = handler
@@ -49,17 +50,19 @@ class Server:
         for sock in sockets:
             tls: dict[str, Any] = {}
             if self._tls is not None and sock.family != socket.AF_UNIX:
-                tls = {"ssl": self._tls.context, "ssl_handshake_timeout": self._config.limits.header_seconds}
-            self._listeners.append(await loop.create_server(self._protocol, sock=sock, **tls))
+                tls = {"ssl": self._tls.context, "ssl_handshake_timeout": self.limits.header_seconds}
+            # Told again: uvloop listens anew, with a queue of 100.
+            self._listeners.append(await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG, **tls))
 
     async def stop(self, drain_seconds: float) -> None:
         """Stop accepting, end idle connections, let transfers finish for `drain_seconds`, cut the rest."""
         for listener in self._listeners:
             listener.close()
-        self._manager.pre_shutdown()
+        # Not aiohttp's own `pre_shutdown`: it stops reading, also the bodies of running uploads.
+        self._book.drain()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + drain_seconds
-        while len(self._book) and loop.time() < deadline:
+        while len(self._book) and loop.time() < deadline:  # noqa: ASYNC110 - once in a process's life, the simplest does
             await asyncio.sleep(0.02)
         if len(self._book):
             log.warning("%d connections did not end in %s s and are cut", len(self._book), drain_seconds)
@@ -78,7 +81,7 @@ class Server:
             self._manager,
             self._book,
             loop=asyncio.get_running_loop(),
-            keepalive_timeout=self._config.limits.keep_alive_seconds,
+            keepalive_timeout=self.limits.keep_alive_seconds,
             access_log=None,  # aiohttp's would print the query, that is, keys
             logger=log,
             auto_decompress=False,  # an upload is kept as it was sent

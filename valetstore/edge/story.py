@@ -5,8 +5,9 @@ transfer line when it is over. Neither ever holds a key or a query.
 Rule 2: telling never waits and never fails.
 """
 
+import re
 import time
-from typing import Literal
+from typing import Final, Literal
 
 from valetstore.audit import Audit, AuditEvent, rfc3339
 from valetstore.edge.exchange import Exchange
@@ -15,7 +16,12 @@ from valetstore.gateway import describe
 from valetstore.grants.grant import Admission
 from valetstore.inbound import Inbound
 from valetstore.metrics import Metrics
-from valetstore.redact import redact
+from valetstore.redact import MASK, redact
+
+# A whole native key: a confused client puts one into a path. Less than that can be somebody's file name.
+_KEY: Final = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+", re.ASCII)
+# Whatever a credential needs to be recognised by `redact`; most user agents have nothing of it.
+_SUSPECT: Final = re.compile(r"eyJ|[=?]|%3d|bearer|sharedkey|aws|['\"]", re.IGNORECASE)
 
 _KNOWN = ("dialect", "operation", "signing_key", "key_identity", "subject", "ctx")
 
@@ -59,7 +65,9 @@ class Story:
 
     def cut(self, error: BaseException) -> None:
         """The connection ended before the exchange did."""
-        if not self._code:
+        if isinstance(error, Denied):
+            self._code, self._reason = error.code, _reason(error)
+        elif not self._code:
             self._code = "connection_lost"
             self._reason = str(error)
 
@@ -108,16 +116,18 @@ class Story:
         if inbound is not None:
             event.object = _object(inbound)
             event.address = str(inbound.peer or "")
-            event.user_agent = inbound.header("user-agent") or ""
+            user_agent = inbound.header("user-agent") or ""
+            event.user_agent = redact(user_agent) if _SUSPECT.search(user_agent) else user_agent
         return event
 
 
 def _object(inbound: Inbound) -> str:
-    """The path as it was understood, or as it arrived where it was not; never the query."""
+    """The path as it was understood, or as it arrived where it was not; never the query, never a key."""
     try:
-        return inbound.path
+        path = inbound.path
     except Denied:
-        return inbound.raw_path.decode("latin-1")
+        path = inbound.raw_path.decode("latin-1")
+    return _KEY.sub(MASK, path) if "eyJ" in path else path
 
 
 def _reason(denied: Denied) -> str:

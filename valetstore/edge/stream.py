@@ -57,13 +57,16 @@ class ObjectBody:
                 data = await self._read(self._start, self._count)
                 exchange.transport.write(head + data)
                 exchange.bytes_out += len(data)
-            elif (descriptor := self._opened.fileno()) is not None and _is_plain(exchange):
-                await self._sendfile(exchange, head, descriptor)
+                await self._taken(exchange)
+            elif (descriptor := self._opened.fileno()) is not None and (out := _second_descriptor(exchange)):
+                with out:
+                    await self._sendfile(exchange, head, descriptor, out)
             else:
                 await self._copy(exchange, head)
-        except Denied as denied:
-            exchange.abort()
-            raise ConnectionAbortedError(denied.evidence.get("reason") or denied.text) from denied
+        except ConnectionError:
+            raise
+        except OSError as error:
+            raise Denied("storage_error", errno=error.errno, error=error.strerror) from error
 
     def close(self) -> None:
         """Let go of the object."""
@@ -84,52 +87,55 @@ class ObjectBody:
         while at < end:
             data = await self._read(at, min(COPY_BYTES, end - at))
             exchange.transport.write(data)
-            await exchange.protocol.drained(self._pace.grace_seconds)
+            await self._taken(exchange)
             at += len(data)
             exchange.bytes_out += len(data)
             self._pace.moved(len(data), time.monotonic())
 
-    async def _sendfile(self, exchange: Exchange, head: bytes, descriptor: int) -> None:
-        # A second descriptor of the same connection: uvloop has no sendfile, and lets nobody else watch its own.
-        await exchange.protocol.flushed(self._pace.grace_seconds)
-        with socket.socket(fileno=os.dup(_socket_number(exchange))) as out:
-            out.setblocking(False)
-            await self._send_head(out, head)
-            at, end = self._start, self._start + self._count
-            while at < end:
-                count = min(SENDFILE_BYTES, end - at)
-                await self._warm(descriptor, at, count)
-                try:
-                    sent = os.sendfile(out.fileno(), descriptor, at, count)
-                except BlockingIOError:
-                    await self._writable(out)
-                    continue
-                if not sent:
-                    raise Denied("storage_error", reason="the object became shorter while it was sent")
-                at += sent
-                exchange.bytes_out += sent
-                self._pace.moved(sent, time.monotonic())
-                if sent < count:
-                    await self._writable(out)
-                else:
-                    await asyncio.sleep(0)  # a fast client must not keep the loop from the others
+    async def _taken(self, exchange: Exchange) -> None:
+        await exchange.protocol.drained(self._pace.grace_seconds, self._pace.bytes_per_second)
 
-    async def _send_head(self, out: socket.socket, head: bytes) -> None:
+    async def _sendfile(self, exchange: Exchange, head: bytes, descriptor: int, out: socket.socket) -> None:
+        await exchange.protocol.flushed(self._pace.grace_seconds, self._pace.bytes_per_second)
+        await self._send_head(exchange, head, out)
+        at, end = self._start, self._start + self._count
+        while at < end:
+            count = min(SENDFILE_BYTES, end - at)
+            await self._warm(descriptor, at, count)
+            try:
+                sent = os.sendfile(out.fileno(), descriptor, at, count)
+            except BlockingIOError:
+                await self._writable(exchange, out)
+                continue
+            if not sent:
+                raise Denied("storage_error", reason="the object became shorter while it was sent")
+            at += sent
+            exchange.bytes_out += sent
+            self._pace.moved(sent, time.monotonic())
+            if sent < count:
+                await self._writable(exchange, out)
+            else:
+                await asyncio.sleep(0)  # a fast client must not keep the loop from the others
+
+    async def _send_head(self, exchange: Exchange, head: bytes, out: socket.socket) -> None:
         while head:
             try:
                 head = head[out.send(head, socket.MSG_MORE) :]
             except BlockingIOError:
-                await self._writable(out)
+                await self._writable(exchange, out)
 
-    async def _writable(self, out: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+    async def _writable(self, exchange: Exchange, out: socket.socket) -> None:
+        loop, pace = asyncio.get_running_loop(), self._pace
         ready = loop.create_future()
         loop.add_writer(out.fileno(), _wake, ready)
         try:
-            async with asyncio.timeout(self._pace.grace_seconds):
-                await ready
-        except TimeoutError:
-            raise Denied("request_timeout", reason="the client took no bytes") from None
+            while not ready.done():
+                taken = exchange.protocol.taken()
+                try:
+                    async with asyncio.timeout(pace.grace_seconds):
+                        await asyncio.shield(ready)
+                except TimeoutError:
+                    exchange.protocol.check_pace(taken, pace.grace_seconds, pace.bytes_per_second)
         finally:
             loop.remove_writer(out.fileno())
 
@@ -150,11 +156,18 @@ def _wake(ready: "asyncio.Future[None]") -> None:
         ready.set_result(None)
 
 
-def _is_plain(exchange: Exchange) -> bool:
+def _second_descriptor(exchange: Exchange) -> socket.socket | None:
+    """One of the same connection: uvloop has no sendfile, and lets nobody else watch its own.
+
+    None over TLS, which sendfile would bypass, and where there are no descriptors left.
+    """
     transport = exchange.transport
-    return transport.get_extra_info("sslcontext") is None and transport.get_extra_info("socket") is not None
-
-
-def _socket_number(exchange: Exchange) -> int:
-    number: int = exchange.transport.get_extra_info("socket").fileno()
-    return number
+    own = transport.get_extra_info("socket")
+    if own is None or transport.get_extra_info("sslcontext") is not None:
+        return None
+    try:
+        out = socket.socket(fileno=os.dup(own.fileno()))
+    except OSError:
+        return None
+    out.setblocking(False)
+    return out

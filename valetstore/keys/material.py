@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -20,10 +21,12 @@ from valetstore.errors import ConfigInvalid
 SECRET_BYTES_MIN: Final = 32
 """HS256 needs a key at least as long as its hash (RFC 7518 section 3.2)."""
 
-RSA_BITS_MIN: Final = 2048
-"""RFC 7518 section 3.3."""
+RSA_BITS: Final = (2048, 3072, 4096)
+"""RFC 7518 section 3.3 asks for 2048 or more. Few sizes, so that an unknown key can cost what a known one does."""
 
 _P256_BYTES: Final = 32
+_RSA_EXPONENT: Final = 65537
+_RSA_SIGNATURE_BYTES: Final = frozenset(bits // 8 for bits in RSA_BITS)
 
 Secret = bytes
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -85,8 +88,14 @@ def _rs256_sign(key: Secret | PrivateKey, message: bytes) -> bytes:
 
 
 def _rs256_verify(key: Secret | PublicKey, message: bytes, signature: bytes) -> bool:
+    public = cast(rsa.RSAPublicKey, key)
+    if len(signature) != public.key_size // 8:
+        # The library would say so at once, and how long the key is would be known.
+        if len(signature) in _RSA_SIGNATURE_BYTES:
+            spend_as_much("RS256", message, signature)
+        return False
     try:
-        cast(rsa.RSAPublicKey, key).verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+        public.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
     except InvalidSignature:
         return False
     return True
@@ -98,7 +107,7 @@ ALGORITHMS: Final = {
         Algorithm("HS256", False, False, lambda: secrets.token_bytes(32), _hs256_sign, _hs256_verify),
         Algorithm("EdDSA", True, False, ed25519.Ed25519PrivateKey.generate, _eddsa_sign, _eddsa_verify),
         Algorithm("ES256", True, True, lambda: ec.generate_private_key(ec.SECP256R1()), _es256_sign, _es256_verify),
-        Algorithm("RS256", True, False, lambda: rsa.generate_private_key(65537, 3072), _rs256_sign, _rs256_verify),
+        Algorithm("RS256", True, False, lambda: rsa.generate_private_key(_RSA_EXPONENT, 3072), _rs256_sign, _rs256_verify),
     )
 }
 
@@ -112,8 +121,8 @@ def algorithm_of(key: PublicKey | PrivateKey) -> str:
             return "ES256"
         raise ConfigInvalid(f"the key is on the curve {key.curve.name}; ES256 needs P-256 (secp256r1)")
     if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey):
-        if key.key_size < RSA_BITS_MIN:
-            raise ConfigInvalid(f"the RSA key has {key.key_size} bits; RS256 needs {RSA_BITS_MIN} or more")
+        if key.key_size not in RSA_BITS:
+            raise ConfigInvalid(f"the RSA key has {key.key_size} bits; RS256 takes {', '.join(map(str, RSA_BITS))}")
         return "RS256"
     raise ConfigInvalid("the key is of no known kind; allowed: Ed25519, EC P-256, RSA")
 
@@ -163,28 +172,27 @@ def check_secret(secret: bytes) -> bytes:
     return secret
 
 
-_stand_ins: dict[str, Secret | PublicKey] = {}
+_USUAL_RSA_BYTES: Final = 384
 
 
-def stand_in(name: str) -> Secret | PublicKey:
-    """A key of this algorithm that nobody holds: verifying against it costs what a real one costs.
+def spend_as_much(name: str, message: bytes, signature: bytes) -> None:
+    """Do the work of verifying this signature, against a key that nobody holds.
 
-    An unknown signing key is answered after the same work as a wrong signature.
+    For a signing key that does not exist, and for a signature that a library would turn away by its length:
+    what a refusal costs must depend on the request alone, or it tells which signing keys there are.
     """
-    if name not in _stand_ins:
-        _stand_ins[name] = _nobodys_rsa_key() if name == "RS256" else _generated(name)
-    return _stand_ins[name]
+    ALGORITHMS[name].verify(_stand_in(name, len(signature)), message, signature)
 
 
-def _nobodys_rsa_key() -> rsa.RSAPublicKey:
-    # Not from primes: looking for them would stop the event loop for a quarter of a second.
-    modulus = secrets.randbits(3072) | 1 << 3071 | 1
-    return rsa.RSAPublicNumbers(65537, modulus).public_key()
-
-
-def _generated(name: str) -> Secret | PublicKey:
-    key = ALGORITHMS[name].generate()
-    return key if isinstance(key, bytes) else key.public_key()
+@lru_cache(maxsize=8)
+def _stand_in(name: str, signature_bytes: int) -> Secret | PublicKey:
+    if name != "RS256":
+        key = ALGORITHMS[name].generate()
+        return key if isinstance(key, bytes) else key.public_key()
+    size = signature_bytes if signature_bytes in _RSA_SIGNATURE_BYTES else _USUAL_RSA_BYTES
+    # Any odd number of that length will do: it need not be a product of two primes to cost as much.
+    modulus = int.from_bytes(hashlib.shake_256(b"stand-in").digest(size)) | 1 << (8 * size - 1) | 1
+    return rsa.RSAPublicNumbers(_RSA_EXPONENT, modulus).public_key()
 
 
 def fingerprint(*parts: bytes) -> bytes:

@@ -14,7 +14,8 @@ from valetstore.storage.draft import Draft
 from valetstore.storage.pool import Pool
 from valetstore.storage.promise import Metadata, ObjectInfo
 
-BATCH_BYTES: Final = 2**20
+BATCH_BYTES: Final = 256 * 1024
+"""What arrives at once is often more: a batch is this or one read, so some uploads hold a MiB, not four."""
 SMALL_BYTES_MAX: Final = 64 * 1024
 """Hashing this much on the event loop (0.1 ms) costs less than the way to a thread and back."""
 

@@ -1,0 +1,187 @@
+"""Narrowing only ever takes away: what is admitted within a profile, both the key and the profile admit."""
+
+from typing import Any, get_args
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.minting import ANYTHING, NOW, ask
+from valetstore.errors import Denied
+from valetstore.grants.grant import OPERATIONS, Grant, Intent, Limits, Operation, Profile, Scope
+from valetstore.grants.networks import parse_networks, plain_address
+from valetstore.inbound import Inbound
+from valetstore.keys.ring import limits_of
+from valetstore.policy.request import enforce
+
+PREFIXES = ["/", "/a/", "/a/b/", "/b/"]
+TYPES = ["image/*", "image/png", "text/plain", "*/*"]
+NETWORKS = ["192.0.2.0/24", "192.0.2.7/32", "2001:db8::/32", "::/0", "0.0.0.0/0"]
+
+PROFILES = st.builds(
+    Profile,
+    operations=st.lists(st.sampled_from(get_args(Operation)), min_size=1, unique=True).map(tuple),
+    prefixes=st.lists(st.sampled_from(PREFIXES), max_size=2).map(tuple),
+    ttl_seconds_max=st.none() | st.sampled_from([10, 60, 3600]),
+    length_bytes_min=st.sampled_from([0, 0, 5]),
+    length_bytes_max=st.none() | st.sampled_from([5, 50]),
+    types=st.lists(st.sampled_from(TYPES), max_size=2).map(tuple),
+    networks=st.lists(st.sampled_from(NETWORKS), max_size=2).map(tuple),
+    create_only=st.booleans(),
+    https=st.booleans(),
+)
+RETIREMENTS = st.none() | st.sampled_from([NOW - 1, NOW + 1])
+
+
+def some_of(names: tuple[str, ...]) -> st.SearchStrategy[set[str]]:
+    """Few conditions at once, or else the first hides the others."""
+    return st.sets(st.sampled_from(names), max_size=2)
+
+
+def relaxed_profile(profile: Profile, kept: set[str]) -> Profile:
+    return Profile(**({"operations": ANYTHING.operations} | {name: getattr(profile, name) for name in kept}))
+
+
+LIMITS = st.builds(
+    limits_of,
+    st.builds(relaxed_profile, PROFILES, some_of(Profile.__struct_fields__)),
+    RETIREMENTS,
+)
+SCOPES = st.one_of(
+    st.sampled_from(PREFIXES).map(lambda path: Scope(path, is_prefix=True)),
+    st.sampled_from(["/a/k", "/a/b/k", "/b/k"]).map(Scope),
+)
+GRANTS_OF_ALL_KINDS = st.builds(
+    Grant,
+    scheme=st.just("native"),
+    signing_key=st.just("k"),
+    identity=st.just(bytes(16)),
+    operations=st.sets(st.sampled_from(sorted(OPERATIONS)), min_size=1).map(frozenset),
+    scopes=SCOPES.map(lambda scope: ((scope,),)),
+    not_after=st.sampled_from([NOW + 5, NOW + 60, NOW + 6000]),
+    not_before=st.none() | st.just(NOW - 5),
+    issued_at=st.none() | st.sampled_from([NOW, NOW - 30]),
+    length_min=st.sampled_from([0, 0, 5]),
+    length_max=st.none() | st.sampled_from([5, 50]),
+    types=st.lists(st.sampled_from(TYPES), max_size=2).map(lambda found: (tuple(found),) if found else ()),
+    networks=st.lists(st.sampled_from(NETWORKS), max_size=2).map(
+        lambda found: (parse_networks(found),) if found else ()
+    ),
+    tls_only=st.booleans(),
+    create_only=st.booleans(),
+)
+CONDITIONS = ("operations", "scopes", "length_min", "length_max", "types", "networks", "tls_only", "create_only")
+
+
+def widest(like: Grant) -> Grant:
+    """A key without any condition, of the same life."""
+    return Grant(
+        scheme=like.scheme,
+        signing_key=like.signing_key,
+        identity=like.identity,
+        operations=OPERATIONS,
+        scopes=(),
+        not_after=like.not_after,
+        not_before=like.not_before,
+        issued_at=like.issued_at,
+    )
+
+
+def relaxed(grant: Grant, kept: set[str]) -> Grant:
+    return msgspec.structs.replace(widest(grant), **{name: getattr(grant, name) for name in kept})
+
+
+GRANTS = st.builds(relaxed, GRANTS_OF_ALL_KINDS, some_of(CONDITIONS))
+INTENTS = st.builds(
+    Intent,
+    operation=st.sampled_from(get_args(Operation)),
+    path=st.sampled_from(["/a/k", "/a/b/k", "/b/k", "/a/", "/c/k"]),
+    length=st.none() | st.sampled_from([0, 5, 6, 50, 51]),
+    content_type=st.none() | st.sampled_from(["image/png", "IMAGE/gif", "text/plain; charset=x", "x"]),
+)
+REQUESTS = st.builds(
+    lambda peer, tls: ask(peer=peer and plain_address(peer), tls=tls),
+    st.sampled_from(["192.0.2.7", "192.0.2.8", "::ffff:192.0.2.7", "198.51.100.1", "2001:db8::1", "::1", None]),
+    st.booleans(),
+)
+
+
+def admits(grant: Grant, intent: Intent, inbound: Inbound) -> bool:
+    try:
+        enforce(grant, intent, inbound)
+    except Denied:
+        return False
+    return True
+
+
+@given(GRANTS, LIMITS, st.lists(st.tuples(INTENTS, REQUESTS), min_size=1, max_size=8))
+@settings(max_examples=300)
+def test_a_narrowed_key_opens_exactly_what_the_key_and_the_profile_open(
+    grant: Grant, limits: Limits, asked: list[tuple[Intent, Inbound]]
+) -> None:
+    narrowed, profile = grant.narrowed_by(limits), widest(grant).narrowed_by(limits)
+    for intent, inbound in asked:
+        both = admits(grant, intent, inbound) and admits(profile, intent, inbound)
+        assert admits(narrowed, intent, inbound) == both
+
+
+@given(
+    GRANTS, st.lists(LIMITS, min_size=2, max_size=3), st.lists(st.tuples(INTENTS, REQUESTS), max_size=5), st.randoms()
+)
+@settings(max_examples=200)
+def test_the_order_of_narrowing_does_not_matter(
+    grant: Grant, limits: list[Limits], asked: list[tuple[Intent, Inbound]], chance: Any
+) -> None:
+    def after(order: list[Limits]) -> Grant:
+        found = grant
+        for one in order:
+            found = found.narrowed_by(one)
+        return found
+
+    shuffled = limits.copy()
+    chance.shuffle(shuffled)
+    one, other = after(limits), after(shuffled)
+    for intent, inbound in asked:
+        assert admits(one, intent, inbound) == admits(other, intent, inbound)
+    grouped = {"scopes": (), "types": (), "networks": ()}
+    assert msgspec.structs.replace(one, **grouped) == msgspec.structs.replace(other, **grouped)
+    for name in grouped:
+        assert sorted(map(str, getattr(one, name))) == sorted(map(str, getattr(other, name)))
+
+
+@given(GRANTS, LIMITS)
+def test_narrowing_twice_by_the_same_profile_changes_nothing_more(grant: Grant, limits: Limits) -> None:
+    once = grant.narrowed_by(limits)
+    twice = once.narrowed_by(limits)
+    assert (twice.operations, twice.ttl_max, twice.length_min, twice.length_max) == (
+        once.operations,
+        once.ttl_max,
+        once.length_min,
+        once.length_max,
+    )
+    assert (twice.tls_only, twice.create_only, twice.retires_at) == (once.tls_only, once.create_only, once.retires_at)
+
+
+@given(GRANTS)
+def test_a_profile_that_limits_nothing_gives_the_key_back(grant: Grant) -> None:
+    assert grant.narrowed_by(limits_of(ANYTHING)) is grant
+
+
+@given(GRANTS, LIMITS)
+def test_what_is_not_limited_is_left_alone(grant: Grant, limits: Limits) -> None:
+    narrowed = grant.narrowed_by(limits)
+    for name in ("identity", "not_after", "not_before", "issued_at", "uses", "window", "sha256", "headers", "response"):
+        assert getattr(narrowed, name) == getattr(grant, name)
+
+
+def test_the_default_profile_never_holds_admin() -> None:
+    assert Profile().operations == ("read", "write", "delete", "list")
+
+
+def test_a_prefix_ends_at_a_slash() -> None:
+    scope = Scope("/u/1/", is_prefix=True)
+    assert scope.covers("/u/1/k")
+    assert scope.covers("/u/1/")
+    assert not scope.covers("/u/1")
+    assert not scope.covers("/u/10/k")
+    assert not Scope("/u/1").covers("/u/1/")

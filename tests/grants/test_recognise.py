@@ -1,0 +1,94 @@
+"""Exactly one key opens a request; where two parties could take different ones, none does."""
+
+import pytest
+
+from tests.minting import NOW, refused
+from valetstore.grants.native import Native
+from valetstore.grants.recognise import recognise
+from valetstore.grants.scheme import Credential
+from valetstore.inbound import Inbound
+
+SCHEMES = (Native(),)
+
+
+def recognised(*lines: str, method: str = "GET", query: str = "") -> Credential:
+    """Of a request with these header lines."""
+    headers = tuple(
+        (name.encode(), value.strip().encode()) for name, _, value in (line.partition(":") for line in lines)
+    )
+    return recognise(Inbound(method, b"/b/k" + query.encode(), headers, now=NOW), SCHEMES)
+
+
+@pytest.mark.parametrize(
+    ("lines", "query", "carrier", "text"),
+    [
+        ((), "?valet=t", "query", "t"),
+        ((), "?%76alet=t", "query", "t"),
+        ((), "?a=1&valet=t%2Et&b", "query", "t.t"),
+        ((), "?valet", "query", ""),
+        (("authorization: Bearer t",), "", "header", "t"),
+        (("Authorization: bearer  t",), "", "header", "t"),
+        (("Authorization: BEARER t",), "?Valet=other", "header", "t"),
+        (("Authorization: Bearer",), "", "header", ""),
+        (("cookie: valet=t",), "", "cookie", "t"),
+        (("cookie: a=b; valet=t; Valet=u",), "", "cookie", "t"),
+        # An explicit key wins over a cookie, which a browser adds by itself.
+        (("cookie: valet=c",), "?valet=t", "query", "t"),
+        (("cookie: valet=c", "authorization: Bearer t"), "", "header", "t"),
+        (("cookie: valet=c; valet=d",), "?valet=t", "query", "t"),
+        (("cookie: valet=c",), "?valet=", "query", ""),
+    ],
+)
+def test_one_key_is_found(lines: tuple[str, ...], query: str, carrier: str, text: str) -> None:
+    found = recognised(*lines, query=query)
+    assert (found.carrier, found.text, found.scheme) == (carrier, text, SCHEMES[0])
+
+
+@pytest.mark.parametrize(
+    ("lines", "query"),
+    [
+        ((), "?valet=t&valet=t"),
+        ((), "?valet=t&valet=u"),
+        ((), "?valet=t&valet="),
+        ((), "?valet=t&%76alet=u"),
+        ((), "?v%61let=t&%56=1&val%65t=t"),
+        (("authorization: Bearer t",), "?valet=t"),
+        (("authorization: Basic YTpi",), "?valet=t"),
+        (("authorization: AWS4-HMAC-SHA256 Credential=x",), "?valet=t"),
+        (("authorization:",), "?valet=t"),
+        (("authorization: Bearer t", "authorization: Bearer t"), ""),
+        (("authorization: Bearer t", "Authorization: Basic YTpi"), ""),
+        (("authorization: Basic YTpi", "authorization: Basic YTpi"), ""),
+        (("cookie: valet=c; valet=d",), ""),
+        (("cookie: valet=c", "cookie: valet=c"), ""),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_two_keys_are_refused(lines: tuple[str, ...], query: str, method: str) -> None:
+    with refused("key_ambiguous"):
+        recognised(*lines, query=query, method=method)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST", "OPTIONS", "get"])
+def test_a_cookie_opens_only_get_and_head(method: str) -> None:
+    with refused("key_missing", "cookie"):
+        recognised("cookie: valet=c", method=method)
+    assert recognised("cookie: valet=c", method="HEAD").carrier == "cookie"
+
+
+@pytest.mark.parametrize("line", ["a: b", "cookie: Valet=c", "cookie: valet", "x-authorization: Bearer t", "cookie:"])
+def test_no_key_is_missing(line: str) -> None:
+    with refused("key_missing"):
+        recognised(line, query="?VALET=t&valets=t")
+
+
+@pytest.mark.parametrize("value", ["Basic YTpi", "Bearer\tt", "Bearert", "Digest x", "", "t.t.t"])
+def test_an_authorization_of_another_kind_is_no_key(value: str) -> None:
+    """Nor does it leave the word to a cookie."""
+    for more in ((), ("cookie: valet=c",)):
+        with refused("key_malformed", "Authorization"):
+            recognised(f"authorization: {value}", *more)
+
+
+def test_two_keys_in_one_authorization_are_no_key() -> None:
+    assert recognised("authorization: Bearer t, Bearer u").text == "t, Bearer u"

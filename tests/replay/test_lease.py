@@ -1,0 +1,211 @@
+"""A use held around an upload: given back where nothing was published, spent where something may have been."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from tests.minting import NOW, refused
+from tests.replay.contract import LONG_AFTER, code, use
+from valetstore.errors import REFUSALS, Denied
+from valetstore.grants.grant import Use
+from valetstore.replay.lease import Lease
+from valetstore.replay.memory import MemoryReplaySet
+from valetstore.replay.promise import LEASE_SECONDS
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Scene:
+    """A set, a clock, and leases on one key that may be used once."""
+
+    def __init__(self) -> None:
+        self.replay = MemoryReplaySet(10, 10)
+        self.clock = Clock()
+
+    def lease(self, held: Use | None = None) -> Lease:
+        return Lease(self.replay, held or use(life=1000), self.clock)
+
+    async def is_used(self) -> bool:
+        return await code(self.replay.look(use(life=1000), self.clock.now)) == "key_used"
+
+
+def play(story: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(story(Scene()))
+
+
+async def fail(lease: Lease, error: BaseException, *, committing: bool) -> None:
+    """An upload that ends with this error."""
+
+    async def upload() -> None:
+        async with lease:
+            if committing:
+                await lease.committing()
+            raise error
+
+    with pytest.raises(type(error)):
+        await upload()
+
+
+def test_a_commit_spends_the_use() -> None:
+    async def story(scene: Scene) -> None:
+        async with scene.lease() as lease:
+            assert await scene.is_used()
+            await lease.committing()
+            await lease.commit()
+        assert await scene.is_used()
+        with refused("key_used"):
+            async with scene.lease():
+                pytest.fail("the use was there twice")
+
+    play(story)
+
+
+ERRORS: list[BaseException] = [
+    *(Denied(refusal) for refusal in REFUSALS),
+    ConnectionResetError(),
+    OSError(5, "EIO"),
+    asyncio.CancelledError(),
+    KeyboardInterrupt(),
+    RuntimeError(),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_before_committing_every_failure_gives_the_use_back(error: BaseException) -> None:
+    async def story(scene: Scene) -> None:
+        await fail(scene.lease(), error, committing=False)
+        assert not await scene.is_used()
+
+    play(story)
+
+
+KNOWN = sorted(REFUSALS.keys() - {"storage_error", "storage_unavailable"})
+
+
+@pytest.mark.parametrize("refusal", KNOWN)
+def test_a_publish_that_was_refused_gives_the_use_back(refusal: str) -> None:
+    async def story(scene: Scene) -> None:
+        await fail(scene.lease(), Denied(refusal), committing=True)
+        assert not await scene.is_used()
+
+    play(story)
+
+
+UNKNOWN = [error for error in ERRORS if not isinstance(error, Denied) or error.code not in KNOWN]
+
+
+@pytest.mark.parametrize("error", UNKNOWN, ids=repr)
+def test_a_publish_that_may_have_happened_does_not(error: BaseException) -> None:
+    async def story(scene: Scene) -> None:
+        await fail(scene.lease(), error, committing=True)
+        assert await scene.is_used()
+
+    play(story)
+
+
+@pytest.mark.parametrize("error", UNKNOWN, ids=repr)
+def test_and_its_entry_is_dropped_once_the_key_has_ended(error: BaseException) -> None:
+    async def story(scene: Scene) -> None:
+        await fail(scene.lease(), error, committing=True)
+        await scene.replay.look(use("other", life=3 * LONG_AFTER), NOW + LONG_AFTER)
+        assert scene.replay.entries() == 0
+
+    play(story)
+
+
+def test_what_was_published_stays_used_even_if_the_commit_cannot_be_told() -> None:
+    """The object has its name by then: a clock that goes back must not open the key again."""
+
+    async def story(scene: Scene) -> None:
+        with refused("replay_unavailable"):
+            async with scene.lease() as lease:
+                await lease.committing()
+                scene.clock.now -= 3600
+                await lease.commit()
+        scene.clock.now += 3600
+        assert await scene.is_used()
+
+    play(story)
+
+
+def test_leaving_without_a_commit_gives_the_use_back_unless_it_was_committing() -> None:
+    async def story(scene: Scene) -> None:
+        async with scene.lease():
+            pass
+        assert not await scene.is_used()
+        async with scene.lease() as lease:
+            await lease.committing()
+        assert await scene.is_used()
+
+    play(story)
+
+
+def test_a_slow_upload_keeps_its_use_while_bytes_arrive() -> None:
+    async def story(scene: Scene) -> None:
+        async with scene.lease() as lease:
+            for _ in range(100):
+                scene.clock.now += LEASE_SECONDS / 2
+                await lease.keep()
+                assert await scene.is_used()
+            await lease.committing()
+            await lease.commit()
+
+    play(story)
+
+
+def test_an_upload_that_stopped_for_too_long_has_lost_its_use_to_another() -> None:
+    async def story(scene: Scene) -> None:
+        with refused("key_used"):
+            async with scene.lease() as lease:
+                scene.clock.now += LEASE_SECONDS + 1
+                await scene.replay.claim(use(life=1000), scene.clock.now)
+                await lease.keep()
+        assert await scene.is_used()
+
+    play(story)
+
+
+def test_it_renews_only_when_it_is_time() -> None:
+    async def story(scene: Scene) -> None:
+        async with scene.lease() as lease:
+            await lease.keep()
+            scene.clock.now += LEASE_SECONDS / 3 - 1
+            await lease.keep()
+            # It lapses by the first reading, not by the second.
+            scene.clock.now = NOW + LEASE_SECONDS + 1
+            assert not await scene.is_used()
+
+    play(story)
+
+
+def test_a_key_without_limited_uses_is_free() -> None:
+    async def story(scene: Scene) -> None:
+        async with Lease(scene.replay, None, scene.clock) as lease:
+            await lease.keep()
+            await lease.committing()
+            await lease.commit()
+        assert scene.replay.entries() == 0
+
+    play(story)
+
+
+def test_a_repetition_within_the_window_needs_no_use() -> None:
+    async def story(scene: Scene) -> None:
+        watched = use(window=30, life=1000)
+        await scene.replay.claim(watched, NOW)
+        await fail(scene.lease(watched), OSError(), committing=True)
+        async with scene.lease(watched) as lease:
+            await lease.committing()
+            await lease.commit()
+
+    play(story)

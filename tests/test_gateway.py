@@ -1,0 +1,269 @@
+"""One gate, whose default is to refuse; what it learned goes to the audit, what it says to the client is short."""
+
+import asyncio
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.minting import (
+    ANYTHING,
+    NOW,
+    Minter,
+    ask,
+    claims,
+    make_minter,
+    minter,
+    refused,
+    ring,
+    second_form,
+    with_signature,
+)
+from valetstore.errors import REFUSALS, Denied
+from valetstore.gateway import Gateway
+from valetstore.grants.grant import Admission, Profile
+from valetstore.grants.native import Native
+from valetstore.grants.networks import plain_address
+from valetstore.inbound import Inbound
+from valetstore.keys.ring import KeyRing
+from valetstore.replay.memory import MemoryReplaySet
+
+ONCE: dict[str, Any] = {"uses": 1, "jti": "n", "iat": NOW}
+
+
+def gateway(keys: KeyRing | None = None, skew: float = 0, schemes: tuple[Native, ...] | None = None) -> Gateway:
+    return Gateway((Native(skew),) if schemes is None else schemes, keys or ring(), MemoryReplaySet(100, skew))
+
+
+def admit(inbound: Inbound, gate: Gateway | None = None) -> Admission:
+    return asyncio.run((gate or gateway()).admit(inbound))
+
+
+def test_a_valid_key_is_let_in() -> None:
+    admission = admit(ask(token=minter().token()))
+    assert admission.key.path == "/photos/cat.jpg"
+    assert (admission.intent.operation, admission.grant.signing_key) == ("read", "hs256")
+    assert admission.use is None
+    assert admission.body is None
+
+
+def test_the_default_is_to_refuse() -> None:
+    with refused("key_missing"):
+        admit(ask())
+    with refused("key_missing"):
+        admit(ask(token=minter().token()), gateway(schemes=()))
+    with refused("signature_mismatch"):
+        admit(ask(token=minter().token()), gateway(KeyRing([make_minter("HS256", "other", ANYTHING).record])))
+
+
+@pytest.mark.parametrize(
+    ("inbound", "code"),
+    [
+        (ask("PATCH"), "key_missing"),
+        (ask(target="/photos/../x", token="x"), "object_key_invalid"),
+        (ask("POST", token="x"), "method_not_allowed"),
+        (ask(token="x"), "key_malformed"),
+        (ask(token=minter().token(claims(exp=NOW))), "key_expired"),
+        (ask("PUT", token=minter().token()), "operation_not_allowed"),
+        (ask(target="/photos/dog.jpg", token=minter().token()), "path_not_allowed"),
+        (ask(target="/photos/cat.jpg/", token=minter().token()), "path_not_allowed"),
+        (ask(target="/photos/?list", token=minter().token(claims(ops=["list"], path="/photos/"))), "path_not_allowed"),
+    ],
+)
+def test_refusals_in_their_order(inbound: Inbound, code: str) -> None:
+    """Shape, then signature, then what the key covers."""
+    with refused(code):
+        admit(inbound)
+
+
+def test_what_is_authorised_is_what_is_stored() -> None:
+    """Encoded or not, one decoding decides; a second one never happens."""
+    token = minter().token(claims(path="/photos/a b%2f.jpg"))
+    for target in ("/photos/a%20b%252f.jpg", "/%70hotos/a%20b%252f.jpg"):
+        assert admit(ask(target=target, token=token)).key.path == "/photos/a b%2f.jpg"
+    for target in ("/photos/a%20b%2f.jpg", "/photos/a%2520b%252f.jpg", "/photos/a+b%252f.jpg"):
+        with refused("path_not_allowed"):
+            admit(ask(target=target, token=token))
+
+
+def test_head_goes_with_reading_and_never_the_reverse() -> None:
+    admit(ask("HEAD", token=minter().token()))
+    for ops in (["write"], ["delete"], ["list"], ["admin"]):
+        with refused("operation_not_allowed"):
+            admit(ask("HEAD", token=minter().token(claims(ops=ops))))
+
+
+def test_the_signing_keys_profile_narrows() -> None:
+    profile = Profile(
+        operations=("read", "write"), prefixes=("/photos/",), ttl_seconds_max=60, types=("image/*",), https=True
+    )
+    by = make_minter("HS256", "narrow", profile)
+    gate = gateway(KeyRing([by.record]))
+
+    def asked(method: str = "GET", target: str = "/photos/cat.jpg", *, tls: bool = True, **more: Any) -> Inbound:
+        token = by.token(claims(ops=["read", "write", "delete"], path=None, prefix="/", **more))
+        return ask(method, target, {"content-type": "text/html"}, token=token, tls=tls)
+
+    admit(asked(), gate)
+    for inbound, code in (
+        (asked("DELETE"), "operation_not_allowed"),
+        (asked(target="/secrets/k"), "path_not_allowed"),
+        (asked(exp=NOW + 61), "ttl_too_long"),
+        (asked(tls=False), "https_required"),
+        (asked("PUT"), "type_not_allowed"),
+    ):
+        with refused(code):
+            admit(inbound, gate)
+
+
+def test_a_retired_signing_key_opens_nothing() -> None:
+    by = minter()
+    retired = KeyRing([msgspec.structs.replace(by.record, retires_at=NOW)])
+    with refused("key_revoked"):
+        admit(ask(token=by.token()), gateway(retired))
+    admit(ask(token=by.token(), now=NOW - 1), gateway(retired))
+
+
+# Single use
+
+
+def test_a_spent_key_is_refused_even_for_a_head() -> None:
+    async def story() -> None:
+        gate = gateway()
+        token = minter().token(claims(**ONCE))
+        for method in ("HEAD", "GET", "HEAD"):
+            admission = await gate.admit(ask(method, token=token))
+        assert admission.use
+        assert admission.use.keep_until == NOW + 60
+        await gate.replay.claim(admission.use, NOW)
+        for method in ("HEAD", "GET"):
+            with refused("key_used") as denied:
+                await gate.admit(ask(method, token=token))
+            assert denied.evidence["key_identity"] == admission.use.identity.hex()
+
+    asyncio.run(story())
+
+
+def test_a_used_entry_outlives_its_key_by_the_skew() -> None:
+    admission = admit(ask(token=minter().token(claims(**ONCE))), gateway(skew=10))
+    assert admission.use
+    assert admission.use.keep_until == NOW + 70
+
+
+def test_the_second_form_of_an_ecdsa_signature_is_used_up_with_the_first() -> None:
+    async def story() -> None:
+        gate = gateway()
+        token = minter("ES256").token(claims(**ONCE))
+        first = await gate.admit(ask(token=token))
+        assert first.use
+        await gate.replay.claim(first.use, NOW)
+        with refused("key_used"):
+            await gate.admit(ask(token=second_form(token)))
+
+    asyncio.run(story())
+
+
+def test_a_window_needs_an_address_to_know_the_client_by() -> None:
+    token = minter().token(claims(window=30, **ONCE))
+    known = admit(ask(token=token, peer=plain_address("::ffff:192.0.2.1"))).use
+    unknown = admit(ask(token=token)).use
+    assert known
+    assert unknown
+    assert (known.source, known.window) == ("192.0.2.1", 30)
+    assert unknown.window == 0
+
+
+# Revocation before a publish
+
+
+def test_an_upload_that_outlived_its_signing_key_is_not_published() -> None:
+    by = minter()
+    gate = gateway(KeyRing([by.record]))
+    admission = admit(ask("PUT", token=by.token(claims(ops=["write"]))), gate)
+    gate.recheck(admission, NOW + 5)
+    gate.keys = KeyRing([msgspec.structs.replace(by.record, retires_at=NOW + 10)])
+    gate.recheck(admission, NOW + 9.9)
+    with refused("key_revoked"):
+        gate.recheck(admission, NOW + 10)
+    gate.keys = KeyRing()
+    with refused("key_revoked"):
+        gate.recheck(admission, NOW)
+
+
+# What is told
+
+
+def test_an_unknown_signing_key_and_a_wrong_signature_are_told_alike() -> None:
+    token = minter().token()
+    with refused("signature_mismatch") as wrong:
+        admit(ask(token=with_signature(token, bytes(32))))
+    with refused("signature_mismatch") as unknown:
+        admit(ask(token=minter().token(kid="nobody")))
+    assert (wrong.code, wrong.status, wrong.text) == (unknown.code, unknown.status, unknown.text)
+    assert wrong.evidence["reason"] != unknown.evidence["reason"]
+
+
+def test_a_refusal_carries_all_that_was_learned_for_the_audit() -> None:
+    token = minter().token(claims(exp=NOW - 1, sub="ann", ctx={"order": 7}))
+    with refused("key_expired") as denied:
+        admit(ask(token=token))
+    assert denied.evidence == {
+        "dialect": "native",
+        "operation": "read",
+        "signing_key": "hs256",
+        "subject": "ann",
+        "ctx": {"order": 7},
+        "key_identity": denied.evidence["key_identity"],
+        "expired_at": NOW - 1,
+    }
+    with refused("signature_mismatch") as denied:
+        admit(ask("PUT", token=with_signature(token, b"x")))
+    assert {"dialect": "native", "operation": "write", "signing_key": "hs256"}.items() <= denied.evidence.items()
+    with refused("object_key_invalid") as denied:
+        admit(ask(target="/b/..", token=token))
+    assert denied.evidence == {"dialect": "native"}
+
+
+def secrets_of(by: Minter, token: str) -> list[str]:
+    assert isinstance(by.material, bytes)
+    return [token, *token.split(".")[1:], by.material.hex(), repr(by.material), by.record.secret or "-"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"exp": NOW},
+        {"ops": ["write"]},
+        {"path": "/x/y"},
+        {"foo": 1},
+        {"exp": "x"},
+        {"ip": "192.0.2.1"},
+        {"headers": {"x": "y"}},
+    ],
+)
+def test_no_refusal_shows_a_key_or_a_secret(more: dict[str, Any]) -> None:
+    by = minter()
+    token = by.token(claims(**more))
+    for text in (token, with_signature(token, bytes(32)), token + "=", by.token(claims(**more), kid="x")):
+        try:
+            admit(ask(token=text))
+        except Denied as denied:
+            shown = f"{denied!r} {denied} {denied.text} {denied.args} {json.dumps(denied.evidence, default=repr)}"
+            for secret in secrets_of(by, text):
+                assert secret not in shown
+
+
+def test_every_refusal_has_a_status_and_one_short_sentence() -> None:
+    for code, refusal in REFUSALS.items():
+        assert 400 <= refusal.status < 600
+        assert refusal.text.endswith(".")
+        assert len(refusal.text) < 80
+        assert Denied(code).text == refusal.text
+        assert Denied(code, "More.").text == f"{refusal.text} More."
+
+
+def test_evidence_found_further_out_does_not_replace_what_is_there() -> None:
+    denied = Denied("key_used", a=1).because(a=2, b=3)
+    assert denied.evidence == {"a": 1, "b": 3}
