@@ -69,6 +69,18 @@ def test_an_upload_followed_by_many_pipelined_gets(door: Door, framing: str) -> 
             assert wire.answer().body == b"body"
 
 
+def test_a_chunked_upload_right_behind_a_long_one(door: Door) -> None:
+    """The body before it is not counted as its framing."""
+    long = b"l" * 300_000
+    with door.wire() as wire:
+        first = head("PUT", put_target(door.gate, "/c/long"), f"Content-Length: {len(long)}")
+        second = head("PUT", put_target(door.gate, "/c/behind"), "Transfer-Encoding: chunked")
+        wire.send(first + long[:1000])
+        time.sleep(0.2)
+        wire.send(long[1000:] + second + chunk(b"x") + chunk(b""))
+        assert [wire.answer().status, wire.answer().status] == [201, 201]
+
+
 def test_pipelined_uploads(door: Door) -> None:
     """Each body goes to its own object."""
     paths = [f"/c/row{i}" for i in range(20)]

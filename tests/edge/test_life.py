@@ -1,6 +1,7 @@
 """A gateway's life: it starts or says why not, takes new settings and certificates, ends well."""
 
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -358,3 +359,22 @@ def test_stdin_and_streams_may_be_closed(tmp_path: Path) -> None:
     wait_until(lambda: b"ready on" in (tmp_path / "err").read_bytes(), 20)
     threading.Timer(0.1, process.terminate).start()
     assert process.wait(10) == 0
+
+
+def test_a_root_that_went_away_is_unavailable_not_empty(tmp_path: Path) -> None:
+    """An unmounted disk must not look like deleted objects, and the gateway must say that it is not ready."""
+    root = tmp_path / "gone"
+    root.mkdir()
+    with opened("http", tmp_path, {"buckets.gone": {"root": str(root)}}) as door:
+        assert door.ask("PUT", door.gate.sign("PUT", "/gone/x"), b"x").status == 201
+        shutil.rmtree(root)
+        for method in ("GET", "HEAD", "PUT", "DELETE"):
+            answer = door.ask(method, door.gate.sign(method, "/gone/x"), b"x" if method == "PUT" else None)
+            assert answer.code == "storage_unavailable"
+        assert door.ask("GET", door.gate.sign("LIST", "/gone/")).code == "storage_unavailable"
+        ready = door.ask("GET", "/_valet/ready")
+        assert ready.status == 503
+        assert str(root) in ready.json()["reasons"][0]
+        root.mkdir()
+        assert door.ask("GET", door.gate.sign("GET", "/gone/x")).code == "not_found"
+        assert door.ask("GET", "/_valet/ready").status == 200

@@ -3,6 +3,7 @@
 from typing import Any, get_args
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,6 +88,12 @@ def widest(like: Grant) -> Grant:
     )
 
 
+def all_of(limits: Limits, like: Grant) -> Grant:
+    """A key that uses its signing key's profile up."""
+    names = set(Limits.__struct_fields__) - {"unconditional"}
+    return msgspec.structs.replace(widest(like), **{name: getattr(limits, name) for name in names})
+
+
 def relaxed(grant: Grant, kept: set[str]) -> Grant:
     return msgspec.structs.replace(widest(grant), **{name: getattr(grant, name) for name in kept})
 
@@ -119,7 +126,7 @@ def admits(grant: Grant, intent: Intent, inbound: Inbound) -> bool:
 def test_a_narrowed_key_opens_exactly_what_the_key_and_the_profile_open(
     grant: Grant, limits: Limits, asked: list[tuple[Intent, Inbound]]
 ) -> None:
-    narrowed, profile = grant.narrowed_by(limits), widest(grant).narrowed_by(limits)
+    narrowed, profile = grant.narrowed_by(limits), all_of(limits, grant)
     for intent, inbound in asked:
         both = admits(grant, intent, inbound) and admits(profile, intent, inbound)
         assert admits(narrowed, intent, inbound) == both
@@ -185,3 +192,37 @@ def test_a_prefix_ends_at_a_slash() -> None:
     assert not scope.covers("/u/1")
     assert not scope.covers("/u/10/k")
     assert not Scope("/u/1").covers("/u/1/")
+
+
+A, B = (Scope("/a/", is_prefix=True),), (Scope("/b/", is_prefix=True),)
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "both"),
+    [
+        ("operations", frozenset({"read", "write"}), frozenset({"write", "list"}), frozenset({"write"})),
+        ("scopes", (A,), (B,), (A, B)),
+        ("ttl_max", 5, 9, 5),
+        ("ttl_max", None, 9, 9),
+        ("length_min", 0, 5, 5),
+        ("length_max", 5, 9, 5),
+        ("length_max", None, 0, 0),
+        ("types", (("a/b",),), (("a/*",),), (("a/b",), ("a/*",))),
+        (
+            "networks",
+            (parse_networks("::/0"),),
+            (parse_networks("::1"),),
+            (parse_networks("::/0"), parse_networks("::1")),
+        ),
+        ("tls_only", False, True, True),
+        ("create_only", False, True, True),
+        ("retires_at", None, 5, 5),
+        ("retires_at", 4, 5, 4),
+    ],
+)
+def test_each_condition_becomes_the_narrower_of_two(name: str, one: Any, other: Any, both: Any) -> None:
+    for mine, theirs in ((one, other), (other, one)):
+        limits = msgspec.structs.replace(limits_of(ANYTHING), unconditional=False, **{name: theirs})
+        grant = Grant(scheme="s", signing_key="k", identity=b"", operations=OPERATIONS, scopes=(), not_after=NOW)
+        found = getattr(msgspec.structs.replace(grant, **{name: mine}).narrowed_by(limits), name)
+        assert found in (both, both[::-1] if isinstance(both, tuple) else both)

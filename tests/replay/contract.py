@@ -211,7 +211,7 @@ class ReplaySetContract:
         async def story(replay: ReplaySet) -> None:
             lost = await replay.reserve(use(), NOW)
             with refused("key_used"):
-                await replay.look(use(), NOW + LEASE_SECONDS - 1)
+                await replay.look(use(), NOW + LEASE_SECONDS)
             await replay.look(use(), NOW + LEASE_SECONDS + 1)
             await replay.claim(use(), NOW + LEASE_SECONDS + 1)
             for call in (replay.renew, replay.committing, replay.commit):

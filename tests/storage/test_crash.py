@@ -175,9 +175,7 @@ def test_everything_is_synced_in_the_order_that_survives_a_power_cut(
     asyncio.run(story())
 
 
-def test_a_folder_that_another_process_has_made_is_synced_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_another_process_has_made_is_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have been killed between mkdir and fsync."""
     store = store_at(tmp_path)
     (tmp_path / "objects/b/x+/y+").mkdir(parents=True)

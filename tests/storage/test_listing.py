@@ -92,6 +92,7 @@ def test_links_devices_and_foreign_files_have_no_row(tmp_path: Path) -> None:
 def test_what_vanishes_during_a_list_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every page of files is deleted between being found and being looked at: the next ones still show."""
     root, held = made(str(tmp_path), "objects", [f"{number:03}" for number in range(30)])
+
     def look_too_late(root: Root, root_fd: int, name: str, path: str) -> object:
         if int(name) < 15:
             (tmp_path / path).unlink(missing_ok=True)

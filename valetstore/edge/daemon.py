@@ -158,11 +158,9 @@ class Daemon:
                 gauge("valetstore_disk_free_bytes", {"volume": name}, partial(_free_bytes, Path(bucket.root)))
 
     def _why_not_ready(self) -> str:
-        if self._store.suspect:
-            return f"a write failed on {', '.join(self._store.suspect)}: check the volume and restart"
         if self._audit.required and not self._audit.accepting:
             return "the audit cannot be written"
-        return ""
+        return self._store.why_not_ready()
 
     async def _watch(self) -> None:
         while True:

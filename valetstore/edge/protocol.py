@@ -294,6 +294,8 @@ class GatewayProtocol(RequestHandler):
             message, newest = self._messages[-1]
             self._chunked = newest if isinstance(message, RawRequestMessage) and message.chunked else None
             self._chunked_bytes = 0
+            if count > PIECE_BYTES:
+                count = 0  # most of it was another's body, which is parsed as a whole
         body = self._chunked
         if body is None:
             return

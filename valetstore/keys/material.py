@@ -107,7 +107,9 @@ ALGORITHMS: Final = {
         Algorithm("HS256", False, False, lambda: secrets.token_bytes(32), _hs256_sign, _hs256_verify),
         Algorithm("EdDSA", True, False, ed25519.Ed25519PrivateKey.generate, _eddsa_sign, _eddsa_verify),
         Algorithm("ES256", True, True, lambda: ec.generate_private_key(ec.SECP256R1()), _es256_sign, _es256_verify),
-        Algorithm("RS256", True, False, lambda: rsa.generate_private_key(_RSA_EXPONENT, 3072), _rs256_sign, _rs256_verify),
+        Algorithm(
+            "RS256", True, False, lambda: rsa.generate_private_key(_RSA_EXPONENT, 3072), _rs256_sign, _rs256_verify
+        ),
     )
 }
 

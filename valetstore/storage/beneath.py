@@ -149,7 +149,5 @@ def _kernel_resolves() -> bool:
     return True
 
 
-open_beneath: Final[Callable[[int, str, int], int]] = (
-    open_by_kernel if _kernel_resolves() else open_by_steps
-)
+open_beneath: Final[Callable[[int, str, int], int]] = open_by_kernel if _kernel_resolves() else open_by_steps
 """Open `path` below the folder with these flags; OSError ELOOP at a symbolic link, EXDEV at the way out."""

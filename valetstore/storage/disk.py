@@ -56,9 +56,7 @@ class DiskStore:
         self._quota = Quota(str(self._state.quota), self._roots)
         self._space = Space(storage.free_bytes_min, self._quota)
         self._temp = TempFolder(str(self._state.temp))
-        self._naming = Naming(
-            Folders(self._durable), Locks(str(self._state.locks)), self._quota, self._durable
-        )
+        self._naming = Naming(Folders(self._durable), Locks(str(self._state.locks)), self._quota, self._durable)
         self._workshop = Workshop(self._roots, self._naming, self._durable)
         self._pool = Pool(storage.storage_threads)
         self._grounds: dict[str, _Ground] = {}
@@ -67,6 +65,13 @@ class DiskStore:
     def suspect(self) -> tuple[str, ...]:
         """Buckets whose volume has failed to sync since the start; empty when all is well."""
         return self._durable.suspect
+
+    def why_not_ready(self) -> str:
+        """What keeps the store from keeping its promises, as one sentence; "" when all is well."""
+        if self.suspect:
+            return f"a write failed on the volume of {', '.join(self.suspect)}: check it and restart"
+        missing = self._roots.missing()
+        return f"{', '.join(missing)}: the folder is gone" if missing else ""
 
     # --- before serving ----------------------------------------------------------------------------
 
@@ -142,21 +147,15 @@ class DiskStore:
         if ground and time.monotonic() < ground.until:
             draft = self._draft(root, name, ground, length, digests)
         else:
-            draft = await self._pool.obtain(
-                "write", Draft.drop, self._draft_on_new_ground, root, name, length, digests
-            )
+            draft = await self._pool.obtain("write", Draft.drop, self._draft_on_new_ground, root, name, length, digests)
         return DiskUpload(self._pool, draft)
 
-    def _draft_on_new_ground(
-        self, root: Root, name: str, length: int | None, digests: frozenset[str]
-    ) -> Draft:
+    def _draft_on_new_ground(self, root: Root, name: str, length: int | None, digests: frozenset[str]) -> Draft:
         root_fd = self._roots.open_to_write(root)
         try:
             check_standing(Target.of(root, root_fd, name))
             volume = os.fstat(root_fd).st_dev
-            ground = _Ground(
-                volume, folder_for(root_fd, root.path, self._temp), time.monotonic() + FRESH_SECONDS
-            )
+            ground = _Ground(volume, folder_for(root_fd, root.path, self._temp), time.monotonic() + FRESH_SECONDS)
             self._space.measure(volume, root_fd)
         finally:
             os.close(root_fd)
@@ -167,9 +166,7 @@ class DiskStore:
             self._grounds[root.bucket] = ground
         return self._draft(root, name, ground, length, digests)
 
-    def _draft(
-        self, root: Root, name: str, ground: _Ground, length: int | None, digests: frozenset[str]
-    ) -> Draft:
+    def _draft(self, root: Root, name: str, ground: _Ground, length: int | None, digests: frozenset[str]) -> Draft:
         hold = self._space.hold(ground.volume, root, length)
         return Draft(self._workshop, root, name, ground.temp, hold, digests)
 

@@ -47,9 +47,7 @@ class Draft:
         self._temp: TempFile | None = None
         self._hold = hold
         # SHA-256 in any case: it is kept, so that a scrub can find rot.
-        self._hashes = {
-            digest: hashlib.new(digest, usedforsecurity=False) for digest in sorted(digests | {SHA256})
-        }
+        self._hashes = {digest: hashlib.new(digest, usedforsecurity=False) for digest in sorted(digests | {SHA256})}
         self._size = 0
         self._busy = threading.Lock()
         self._is_over = False

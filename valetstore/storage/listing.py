@@ -26,9 +26,7 @@ _FOLDER: Final = 0
 _FILE: Final = 1
 _REST: Final = 2
 
-_ABSENT: Final = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV}
-)
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV})
 
 
 class _Bound(NamedTuple):

@@ -131,7 +131,7 @@ def guess_type(name: str) -> str:
     """A content type from the end of a name; `application/octet-stream` where it says nothing."""
     leaf = name.rpartition("/")[2]
     # Only the extension: `guess_type` reads names as URLs, and `data:` ones specially.
-    kind, coding = _TYPES.guess_type(f"x{leaf[leaf.rfind('.'):]}" if "." in leaf else "x", strict=False)
+    kind, coding = _TYPES.guess_type(f"x{leaf[leaf.rfind('.') :]}" if "." in leaf else "x", strict=False)
     if coding:
         return "application/gzip" if coding == "gzip" else _UNTYPED
     return kind or _UNTYPED

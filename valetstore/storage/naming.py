@@ -52,9 +52,7 @@ class Naming:
         self._quota = quota
         self._durable = durable
 
-    def publish(
-        self, temp: TempFile, target: Target, size: int, conditions: Conditions, *, create_only: bool
-    ) -> bool:
+    def publish(self, temp: TempFile, target: Target, size: int, conditions: Conditions, *, create_only: bool) -> bool:
         """Give a sealed file its name; True where no object was replaced."""
         for _ in range(_TRIES):
             folder = -1
@@ -131,9 +129,7 @@ class _NameTaken(Exception):  # noqa: N818 - not an error: look again
     pass
 
 
-def _judge(
-    folder: int, target: Target, conditions: Conditions, *, for_removal: bool = False
-) -> os.stat_result | None:
+def _judge(folder: int, target: Target, conditions: Conditions, *, for_removal: bool = False) -> os.stat_result | None:
     """The present object, None where there is none. Raises `precondition_failed`, `conflict`."""
     state = _present(folder, target.entry, folder_is_none=for_removal)
     if state is None or conditions == _UNCONDITIONAL:

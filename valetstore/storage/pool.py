@@ -19,9 +19,7 @@ class Pool:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="valetstore-disk")
         self._is_closed = False
 
-    def start(
-        self, doing: Doing, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
-    ) -> asyncio.Future[R]:
+    def start(self, doing: Doing, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
         """Begin in a thread. The future raises Denied; `storage_unavailable` once closed."""
         if self._is_closed:
             raise Denied("storage_unavailable", reason="the store is closed")

@@ -9,6 +9,7 @@ to the empty mount point would be hidden by the mount.
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,26 +70,37 @@ class Roots:
         )
 
     def open(self, root: Root) -> int:
-        """A descriptor of the root (O_PATH: a place to start from). Raises FileNotFoundError, OSError."""
-        fd = os.open(root.path, _OPEN if root.is_configured else _OPEN | os.O_NOFOLLOW)
+        """A descriptor of the root (O_PATH: a place to start from).
+
+        Raises `storage_unavailable` where the disk it is on has gone, FileNotFoundError where there is no
+        such bucket, OSError.
+        """
+        try:
+            fd = os.open(root.path, _OPEN if root.is_configured else _OPEN | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            # An unmounted disk must not look like deleted objects.
+            if root.bucket in self._seen or not os.path.isdir(os.path.dirname(root.path)):
+                raise Denied("storage_unavailable", missing=root.path) from None
+            raise
         if root.is_configured and root.bucket not in self._seen:
             with self._lock:
                 self._seen.add(root.bucket)
         return fd
 
+    def missing(self) -> list[str]:
+        """Folders that were there and have gone: of configured buckets, and the one of all others."""
+        watched = [self.objects, *(self.of(bucket).path for bucket in self._seen)]
+        return [path for path in watched if not os.path.isdir(path)]
+
     def open_to_write(self, root: Root, *, create: bool = True) -> int:
         """The same for a write; makes the bucket, durably, where that is wanted and allowed.
 
-        Raises `operation_not_allowed` (read-only), `not_found` (may not be made), `storage_unavailable`
-        (the disk it is on has gone).
+        Raises `operation_not_allowed` (read-only) and `not_found` (may not be made) too.
         """
         if root.read_only:
             raise Denied("operation_not_allowed", "This bucket is read-only.")
-        try:
+        with suppress(FileNotFoundError):
             return self.open(root)
-        except FileNotFoundError:
-            if not os.path.isdir(os.path.dirname(root.path)) or root.bucket in self._seen:
-                raise Denied("storage_unavailable", missing=root.path) from None
         if not (create and self._create):
             raise Denied("not_found", bucket=root.bucket)
         self.make(root)

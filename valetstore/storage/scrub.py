@@ -143,9 +143,7 @@ class Scrub:
 
     # --- setting aside -----------------------------------------------------------------------------
 
-    def _bad(
-        self, root: Root, root_fd: int, name: str, path: str, state: os.stat_result | None, reason: str
-    ) -> None:
+    def _bad(self, root: Root, root_fd: int, name: str, path: str, state: os.stat_result | None, reason: str) -> None:
         moved = None
         if self._set_aside and state is not None and not root.read_only:
             with self._locks.of(root.bucket, name):
