@@ -173,11 +173,13 @@ class Gate:
     def raw(self, data: bytes, seconds: float = 5) -> bytes:
         """Send bytes as they are; everything that came back until the end or `seconds` of silence."""
         out = b""
-        with socket.create_connection(self.address, timeout=seconds) as sock:
-            with contextlib.suppress(TimeoutError, ConnectionError):
-                sock.sendall(data)
-                while received := sock.recv(65536):
-                    out += received
+        with (
+            socket.create_connection(self.address, timeout=seconds) as sock,
+            contextlib.suppress(TimeoutError, ConnectionError),
+        ):
+            sock.sendall(data)
+            while received := sock.recv(65536):
+                out += received
         return out
 
     def audit(self) -> list[dict[str, Any]]:
