@@ -5,15 +5,60 @@ the body stream, and the transport. It carries no verdict; whether a request was
 """
 
 import asyncio
+import ssl
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 
-if TYPE_CHECKING:
-    from valetstore.edge.protocol import GatewayProtocol
+from valetstore.inbound import Address
+
+
+class Connection(Protocol):
+    """What an exchange needs of the connection it came on (`GatewayProtocol` is one)."""
+
+    transport: asyncio.Transport | None
+
+    @property
+    def address(self) -> Address | None:
+        """The other end's address; None for a Unix socket."""
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """Its TLS, if it has any."""
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the connection ends with the present answer."""
+
+    def begin(self, exchange: "Exchange") -> None:
+        """A request is taken up."""
+
+    def end(self) -> None:
+        """The request is answered."""
+
+    def cut(self) -> None:
+        """End at once."""
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Read on."""
+
+    def taken(self) -> int:
+        """A count that grows as the client takes bytes."""
+
+    def check_pace(self, taken_before: int, seconds: float, bytes_per_second: int) -> None:
+        """Raise `request_timeout` unless the client took enough meanwhile."""
+
+    async def drained(self, seconds: float = 30, bytes_per_second: int = 0) -> None:
+        """Wait until the client has taken enough of what was written."""
+
+    async def flushed(self, seconds: float, bytes_per_second: int) -> None:
+        """Wait until nothing written is left in this process."""
+
+    async def linger(self, seconds: float) -> None:
+        """Nothing more will be said: drop what the client sends."""
 
 
 class Exchange:
@@ -26,7 +71,7 @@ class Exchange:
         self,
         message: RawRequestMessage,
         body: StreamReader,
-        protocol: "GatewayProtocol",
+        protocol: Connection,
         writer: AbstractStreamWriter,
         task: "asyncio.Task[None]",
     ) -> None:

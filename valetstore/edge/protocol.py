@@ -14,45 +14,44 @@ Rule 2: after the first malformed byte nothing on the connection is read any mor
 import asyncio
 import contextlib
 import logging
-import socket
-import struct
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from valetstore.edge.exchange import Answered, Exchange
+from valetstore.edge.framing import PIECE_BYTES, Framing
+from valetstore.edge.progress import reset, taken
 from valetstore.edge.replies import Reply, problem
 from valetstore.errors import Denied
 from valetstore.grants.networks import plain_address
 from valetstore.inbound import Address
-
-if TYPE_CHECKING:
-    from valetstore.edge.book import ConnectionBook
 
 log = logging.getLogger(__name__)
 
 HEAD_BYTES_MAX: Final = 64 * 1024
 """A request line and all its headers. The parser bounds each line, not their sum."""
 
-FRAMING_BYTES_MAX: Final = 64 * 1024
-"""Bytes of a head and of chunk headers beyond the body's own length: what no honest client needs.
-
-A million one-byte chunks, or a 100 kB chunk extension, cost work and carry nothing."""
-
 LINGER_SECONDS: Final = 2.0
 """How long a client that still sends gets to read the last answer. Closing at once would reset the connection
 under it, and the answer would be lost (RFC 9112 section 9.6)."""
 
-PIECE_BYTES: Final = 32 * 1024
-"""What is parsed at once where framing is counted: so much of what follows a body may be taken for it."""
-
 _NO_TIME: Final = -1.0
-_BYTES_ACKED: Final = struct.Struct("=120xQ")
-"""Of Linux's `struct tcp_info`: the bytes that the other end's kernel has acknowledged."""
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class Book(Protocol):
+    """Who keeps count of the connections of a process."""
+
+    def enter(self, connection: "GatewayProtocol") -> Denied | None:
+        """Write a connection in; what it is to be refused with, None where it may stay."""
+
+    def may_linger(self, connection: "GatewayProtocol") -> bool:
+        """Whether a connection that was not let in may stay for a moment."""
+
+    def leave(self, connection: "GatewayProtocol") -> None:
+        """Strike a connection out; harmless for one that was never in."""
+
+    def refused(self, denied: Denied) -> None:
+        """A refusal that never became a request."""
 
 
 class GatewayProtocol(RequestHandler):
@@ -63,8 +62,7 @@ class GatewayProtocol(RequestHandler):
         "_book",
         "_bytes_before",
         "_bytes_in",
-        "_chunked",
-        "_chunked_bytes",
+        "_framing",
         "_gone",
         "_has_ended",
         "_is_deaf",
@@ -76,14 +74,13 @@ class GatewayProtocol(RequestHandler):
         "head_since",
     )
 
-    def __init__(self, manager: Any, book: "ConnectionBook", **settings: Any) -> None:
+    def __init__(self, manager: Any, book: Book, **settings: Any) -> None:
         super().__init__(manager, **settings)
         self._book = book
         self._bytes_in = 0
         self._bytes_before = 0
         self._answering: Exchange | None = None
-        self._chunked: StreamReader | None = None  # the chunked body that is arriving
-        self._chunked_bytes = 0
+        self._framing = Framing()
         self._has_ended = False  # the client will send nothing more
         self._is_deaf = False  # what it sends is dropped
         self._is_draining = False
@@ -123,7 +120,7 @@ class GatewayProtocol(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and keep the books that it does not."""
         # A body that is framed by its length needs no look at each piece.
-        if len(data) <= PIECE_BYTES or (self._answering is not None and self._chunked is None):
+        if len(data) <= PIECE_BYTES or (self._answering is not None and not self._framing.is_counted):
             self._receive(data)
             return
         for start in range(0, len(data), PIECE_BYTES):
@@ -199,30 +196,13 @@ class GatewayProtocol(RequestHandler):
             self._wire.close()
 
     def cut(self) -> None:
-        """End at once: what is still to be sent is not, by the kernel neither."""
-        if self._wire is None:
-            return
-        sock = self._wire.get_extra_info("socket")  # None over TLS once what carries it is closed
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self._wire.abort()
+        """End at once: what is still to be sent is not."""
+        if self._wire is not None:
+            reset(self._wire)
 
     def taken(self) -> int:
-        """A count that grows as the client takes bytes; only the difference of two has a meaning.
-
-        What left this process may still wait in the kernel (megabytes), and what waits behind TLS is not seen
-        from here; so the client's own acknowledgements are asked for, where there are any.
-        """
-        if self._wire is None:
-            return 0
-        sock = self._wire.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError):  # a Unix socket, or one that was closed
-                info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
-                acknowledged: int = _BYTES_ACKED.unpack(info)[0]
-                return acknowledged
-        return -self._wire.get_write_buffer_size()
+        """A count that grows as the client takes bytes; only the difference of two has a meaning."""
+        return 0 if self._wire is None else taken(self._wire)
 
     async def drained(self, seconds: float = 30, bytes_per_second: int = 0) -> None:
         """Wait until the client has taken enough of what was written.
@@ -291,22 +271,13 @@ class GatewayProtocol(RequestHandler):
     def _bound_framing(self, count: int, is_new: bool) -> None:
         """After `count` bytes were parsed: hold the newest chunked body to its bound."""
         if is_new:
-            message, newest = self._messages[-1]
-            self._chunked = newest if isinstance(message, RawRequestMessage) and message.chunked else None
-            self._chunked_bytes = 0
+            self._framing.begin(*self._messages[-1])
             if count > PIECE_BYTES:
                 count = 0  # most of it was another's body, which is parsed as a whole
-        body = self._chunked
-        if body is None:
-            return
-        self._chunked_bytes += count
-        if self._reading_paused and not body.is_eof():
-            return  # the parser is behind: what it has not looked at is neither body nor framing yet
-        if self._chunked_bytes - body.total_bytes > FRAMING_BYTES_MAX + body.total_bytes:
+        body = self._framing.overrun(count, parser_is_behind=self._reading_paused)
+        if body is not None:
             self._is_deaf = True
             body.set_exception(Denied("request_malformed", "Its chunks are too small or their headers too long."))
-        if self._is_deaf or body.is_eof():
-            self._chunked = None  # other requests follow
 
     def _fail_body(self, error: Exception) -> None:
         """Whoever reads (or will read) the one body that is still arriving learns that it does not."""
@@ -368,6 +339,3 @@ def _as_bytes(reply: Reply) -> bytes:
     headers = [*reply.headers, ("Content-Length", str(reply.length)), ("Connection", "close")]
     head = f"HTTP/1.1 {reply.status} Refused\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers)
     return head.encode("latin-1") + b"\r\n" + cast(bytes, reply.body)
-
-
-ProtocolFactory = Callable[[], GatewayProtocol]
