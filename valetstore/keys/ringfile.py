@@ -77,21 +77,23 @@ class RingFile:
 
         return self.change(step)
 
-    def begin(self) -> bool:
-        """Make sure there is something to sign with: True where `default` was created on an empty ring.
+    def begin(self) -> None:
+        """Make sure there is something to sign with: on an empty ring, the signing key `default`.
 
         The gateway's own key is made here too: it opens the probes of `valetstore check`, nothing else.
         """
-        names = {key.name for key in self.load()}
-        if INTERNAL_NAME not in names:
-            profile = Profile(operations=("read",), prefixes=("/_valet/echo/",), ttl_seconds_max=300)
-            record, _ = new_record(INTERNAL_NAME, "HS256", profile)
-            self.add(record)
-        if names - {INTERNAL_NAME}:
-            return False
-        record, _ = new_record("default", "HS256", Profile())
-        self.add(record)
-        return True
+        if {key.name for key in self.load()} > {INTERNAL_NAME}:
+            return
+        echo = Profile(operations=("read",), prefixes=("/_valet/echo/",), ttl_seconds_max=300)
+        own, _ = new_record(INTERNAL_NAME, "HS256", echo)
+        first, _ = new_record("default", "HS256", Profile())
+
+        def step(records: list[KeyRecord]) -> list[KeyRecord]:
+            names = {record.name for record in records}
+            missing = [own] if INTERNAL_NAME not in names else []
+            return [*records, *missing] if names - {INTERNAL_NAME} else [*records, *missing, first]
+
+        self.change(step)
 
     def private_path(self, name: str) -> Path:
         """Where the private half of that signing key is kept, if it is kept here."""
