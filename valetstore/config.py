@@ -249,7 +249,12 @@ def _expected(what: str, table: type[_Table], setting: str) -> str:
     kind = str({field.encode_name: field.type for field in msgspec.structs.fields(table)}[setting])
     if "Invalid enum" in what:
         return "must be " + " or ".join(re.findall(r"'([^']*)'", kind))
-    return what.replace("Expected ", "must be ").replace(", got", ", not").replace("`", "").replace("array", "a list")
+    words = {"int": "a whole number", "bool": "true or false", "str": "text", "array": "a list", "object": "a table"}
+    return re.sub(
+        r"`(\w+)( [<>]=? \d+)?`",
+        lambda found: words.get(found[1], found[1]) + (found[2] or ""),
+        what.replace("Expected ", "must be ").replace(", got", ", not"),
+    )
 
 
 def _allowed_in(table: type[_Table]) -> str:
@@ -262,9 +267,10 @@ def _check(config: Config) -> None:
     for address in listen.listen:
         parse_address("listen.listen", address)
     if listen.metrics != "off":
-        parse_address("listen.metrics", listen.metrics)
+        parse_address("listen.metrics", listen.metrics, "off, ")
     if bool(listen.tls_cert) != bool(listen.tls_key):
-        raise ConfigInvalid("listen.tls-cert and listen.tls-key: give both or neither")
+        missing = "tls-key" if listen.tls_cert else "tls-cert"
+        raise ConfigInvalid(f"listen.tls-cert and listen.tls-key: {missing} is missing; give both or neither")
     if listen.public_url and not re.fullmatch(r"https?://[^/?#@\s]+", listen.public_url):
         raise ConfigInvalid(
             f"listen.public-url: {listen.public_url!r}: must be http:// or https:// and a host, without a path"
@@ -292,11 +298,11 @@ def _network(setting: str, text: str) -> None:
         ) from None
 
 
-def parse_address(setting: str, text: str) -> tuple[str, int] | Path:
+def parse_address(setting: str, text: str, also: str = "") -> tuple[str, int] | Path:
     """`HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`; raises ConfigInvalid."""
     if text.startswith("unix:") and len(text) > 5:
         return Path(text[5:])
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^:\[\]]+)):([0-9]{1,5})", text, re.ASCII)
     if not found or int(found[3]) > 65535:
-        raise ConfigInvalid(f"{setting}: {text!r}: must be HOST:PORT, [IPV6]:PORT or unix:PATH")
+        raise ConfigInvalid(f"{setting}: {text!r}: must be {also}HOST:PORT, [IPV6]:PORT or unix:PATH")
     return found[1] or found[2], int(found[3])

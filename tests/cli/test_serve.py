@@ -29,13 +29,13 @@ def serve(folder: Path, *arguments: str, config: str = "") -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        ("[limits]\nheader-seconds = 0", "limits.header-seconds: 0: must be int >= 1"),
+        ("[limits]\nheader-seconds = 0", "limits.header-seconds: 0: must be a whole number >= 1"),
         ("[limits]\nheader-second = 1", "limits.header-second: is not a setting; allowed here: connections-max"),
-        ("[storage]\nfree-bytes-min = 'x'", "storage.free-bytes-min: 'x': must be int"),
+        ("[storage]\nfree-bytes-min = 'x'", "storage.free-bytes-min: 'x': must be a whole number"),
         ("[buckets.a]\nlayout = 'tree'", "buckets.a.layout: 'tree': must be objects or files"),
         ("[buckets.'a b']\nlayout = 'files'", "buckets.a b"),
         ("[listen]\nlisten = ['nowhere']", "listen.listen: 'nowhere': must be HOST:PORT"),
-        ("[listen]\ntls-cert = 'c.pem'", "tls-cert and listen.tls-key: give both"),
+        ("[listen]\ntls-cert = 'c.pem'", "tls-key is missing; give both"),
         ("[listen]\ntls-cert = '/none/c.pem'\ntls-key = '/none/k.pem'", "/none/c.pem: there is no such file"),
         ("[listen]\nworkers = 2", "listen.workers: 2: only 1"),
         ("[listen]\nlisten = ['0.0.0.0:0']", "insecure-http"),

@@ -100,7 +100,7 @@ def test_readiness_and_live_without_a_key(start: Start) -> None:
     for path in ("/_valet/live", "/_valet/ready"):
         assert (gate.ask("HEAD", path).status, gate.ask("HEAD", path).body) == (200, b"")
         answer = gate.ask("PUT", path, b"x")
-        assert (answer.code, answer.headers["allow"]) == ("method_not_allowed", "GET, HEAD, PUT, DELETE, OPTIONS")
+        assert (answer.code, answer.headers["allow"]) == ("method_not_allowed", "GET, HEAD")
     for path in ("/_valet", "/_valet/", "/_valet/x", "/_valet/live/", "/_valet/liv%65"):
         assert gate.ask("GET", path).code == "key_missing"
 
@@ -176,7 +176,7 @@ def test_sighup_keeps_connections_and_takes_new_settings(start: Start) -> None:
         (gate.folder / "valetstore.toml").write_text("[limits]\nlist-entries-max = 2\n")
         assert gate.process
         gate.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "settings and keys are reloaded" in gate.log)
+        wait_until(lambda: "settings, keys and certificate are reloaded" in gate.log)
         wire.send(head("GET", listing))
         assert len(wire.answer().json()["objects"]) == 2
         got = 1
@@ -233,7 +233,7 @@ def test_a_key_retired_during_an_upload_stops_its_publish(start: Start) -> None:
         time.sleep(0.2)
         assert gate.process
         gate.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "settings and keys are reloaded" in gate.log)
+        wait_until(lambda: "settings, keys and certificate are reloaded" in gate.log)
         gate.cli("keys", "retire", "leaving")
         time.sleep(1)
         wire.send(b"34")
@@ -378,3 +378,90 @@ def test_a_root_that_went_away_is_unavailable_not_empty(tmp_path: Path) -> None:
         root.mkdir()
         assert door.ask("GET", door.gate.sign("GET", "/gone/x")).code == "not_found"
         assert door.ask("GET", "/_valet/ready").status == 200
+
+
+def test_sighup_with_a_broken_certificate_is_refused_and_said(tmp_path: Path) -> None:
+    with opened("tls", tmp_path) as door:
+        gate = door.gate
+        assert gate.process
+        assert door.cafile
+        door.cafile.write_text("broken")
+        wait_until(lambda: "the certificate changed and is refused" in gate.log)
+        gate.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the reload is refused" in gate.log)
+        assert "certificate are reloaded" not in gate.log
+
+
+def test_a_ring_that_cannot_be_read_shows_in_readiness(tmp_path: Path) -> None:
+    with opened("http", tmp_path) as door:
+        ring = door.gate.data / "keys/ring.json"
+        good = ring.read_bytes()
+        ring.write_bytes(b"{")
+        wait_until(lambda: door.ask("GET", "/_valet/ready").status == 503)
+        assert "key ring" in door.ask("GET", "/_valet/ready").json()["reasons"][0]
+        ring.write_bytes(good)
+        wait_until(lambda: door.ask("GET", "/_valet/ready").status == 200)
+
+
+def test_what_never_became_a_request_has_an_id_and_an_audit_line(tmp_path: Path) -> None:
+    """Malformed heads, late heads, connections beyond the limit: an answer like any other, told like any other."""
+    limits = {"connections-per-address-max": 2, "header-seconds": 1}
+    with opened("http", tmp_path, {"limits": limits}) as door:
+        gate = door.gate
+        answers = [gate.raw(b"NOT HTTP AT ALL\r\n\r\n"), gate.raw(b"GET /a/b HTTP/1.1\r\nHost: x\r\nX:")]
+        with door.wire(), door.wire():
+            answers.append(gate.raw(b"GET /a/b HTTP/1.1\r\nHost: x\r\n\r\n"))
+        lines = {line["request_id"]: line for line in gate.audit()}
+        for answer, code in zip(answers, ("request_malformed", "request_timeout", "rate_limited"), strict=True):
+            fields = dict(line.split(b": ", 1) for line in answer.split(b"\r\n\r\n")[0].split(b"\r\n")[1:])
+            line = lines[fields[b"X-Request-Id"].decode()]
+            assert (line["code"], line["decision"], line["address"]) == (code, "refused", "127.0.0.1")
+            assert b" Refused\r\n" not in answer
+
+
+def test_a_refusal_of_a_shapeless_request_is_told_whole(tmp_path: Path) -> None:
+    with opened("http", tmp_path) as door:
+        gate = door.gate
+        gate.raw(b"GET http://x/a/b?valet=secret HTTP/1.1\r\nHost: x\r\nUser-Agent: odd\r\nConnection: close\r\n\r\n")
+        gate.raw(b"TRACE /a/b?valet=secret HTTP/1.1\r\nHost: x\r\nUser-Agent: odd\r\nConnection: close\r\n\r\n")
+        shapeless, traced = gate.audit()
+        assert shapeless["code"] == "target_invalid"
+        assert traced["code"] == "method_not_allowed"
+        for line in (shapeless, traced):
+            assert line["address"] == "127.0.0.1"
+            assert line["user_agent"] == "odd"
+            assert "/a/b" in line["object"]
+            assert "secret" not in str(line)
+
+
+@pytest.mark.parametrize("root", ["data", "data/keys", "."])
+def test_a_bucket_over_the_data_directory_is_refused(tmp_path: Path, root: str) -> None:
+    """Its files would be served: the key ring among them."""
+    (tmp_path / "data/keys").mkdir(parents=True)
+    (tmp_path / "valetstore.toml").write_text(
+        f'[buckets.k]\nroot = "{(tmp_path / root).resolve()}"\nlayout = "files"\n'
+    )
+    done = run_cli("serve", "--data", "data", "--listen", "127.0.0.1:0", "--config", "valetstore.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "buckets.k.root" in done.stderr
+    assert "overlaps storage.data" in done.stderr
+
+
+def test_two_buckets_over_one_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "one/two").mkdir(parents=True)
+    config = f'[buckets.a]\nroot = "{tmp_path}/one"\n[buckets.b]\nroot = "{tmp_path}/one/two"\nread-only = true\n'
+    (tmp_path / "valetstore.toml").write_text(config)
+    done = run_cli("serve", "--data", "data", "--listen", "127.0.0.1:0", "--config", "valetstore.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "buckets.b.root" in done.stderr
+    assert "overlaps buckets.a.root" in done.stderr
+
+
+def test_a_bucket_at_its_quota_can_still_replace(tmp_path: Path) -> None:
+    with opened("http", tmp_path, {"buckets.q": {"quota-bytes": 1000}}) as door:
+        gate = door.gate
+        assert door.ask("PUT", gate.sign("PUT", "/q/x"), b"x" * 900).status == 201
+        assert door.ask("PUT", gate.sign("PUT", "/q/x"), b"y" * 950).status == 200
+        assert door.ask("PUT", gate.sign("PUT", "/q/x"), b"y" * 1001).code == "storage_full"
+        assert door.ask("PUT", gate.sign("PUT", "/q/z"), b"z" * 100).code == "storage_full"
+        assert door.ask("PUT", gate.sign("PUT", "/q/z"), b"z" * 50).status == 201

@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from typing import Final
 
+from valetstore.audit import Audit, AuditEvent, rfc3339
 from valetstore.config import Limits
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.proxies import TrustedProxies
 from valetstore.errors import Denied
 from valetstore.grants.networks import address_group
+from valetstore.inbound import Address
 from valetstore.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -26,7 +29,8 @@ class ConnectionBook:
     Trusted proxies and Unix sockets are not counted by address.
     """
 
-    def __init__(self, limits: Limits, proxies: TrustedProxies, metrics: Metrics) -> None:
+    def __init__(self, limits: Limits, proxies: TrustedProxies, metrics: Metrics, audit: Audit) -> None:
+        self._audit = audit
         self.limits = limits
         self._proxies = proxies
         self._metrics = metrics
@@ -70,9 +74,15 @@ class ConnectionBook:
             if not self._by_address[group]:
                 del self._by_address[group]
 
-    def refused(self, denied: Denied) -> None:
-        """A refusal that never became a request."""
+    def refused(self, denied: Denied, request_id: str, address: Address | None) -> None:
+        """A refusal of what never became a request: counted, and told to the audit."""
         self._metrics.decided("", "", denied.code)
+        event = AuditEvent(
+            time=rfc3339(time.time()), request_id=request_id, event="decision", decision="refused", code=denied.code
+        )
+        event.reason = denied.detail
+        event.address = "" if address is None else str(address)
+        self._audit.write(event)
 
     def drain(self) -> None:
         """The gateway stops: each connection ends as soon as nothing is asked for on it."""

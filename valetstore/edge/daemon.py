@@ -53,6 +53,7 @@ class Daemon:
         self._watchdog = watchdog_interval(environment)
         self._ring_file = RingFile(config.data)
         self._ring_stamp = self._ring_file.stamp()
+        self._ring_trouble = ""
         listen = config.listen
         self._tls = Tls(Path(listen.tls_cert), Path(listen.tls_key)) if listen.tls_cert else None
         self._store = DiskStore(config.data, config.buckets, config.storage)
@@ -63,7 +64,7 @@ class Daemon:
         self._service = Service([self._why_not_ready])
         self._audit = Audit(config.audit, config.data)
         self._proxies = TrustedProxies(listen.trusted_proxies)
-        self._book = ConnectionBook(config.limits, self._proxies, self._metrics)
+        self._book = ConnectionBook(config.limits, self._proxies, self._metrics, self._audit)
         self._gateway = self._make_gateway(config)
         self._server = Server(config, self._make_handler(config), self._book, self._tls)
         self._stop: asyncio.Event | None = None
@@ -115,15 +116,17 @@ class Daemon:
             if changed:
                 log.warning("changes in %s hold after a restart", ", ".join(f"[{name}]" for name in changed))
             gateway = self._make_gateway(config)
+            if self._tls is not None:
+                self._tls.reload()
             # All that may refuse has; from here on everything changes. The gateway stays the same one: what
             # runs now must also hear of keys that are revoked from now on.
             self._gateway.schemes, self._gateway.keys = gateway.schemes, gateway.keys
             self._book.limits = self._server.limits = config.limits
             self._server.handler = self._make_handler(config)
-            log.info("settings and keys are reloaded")
+            self._ring_trouble = ""
+            log.info("settings, keys and certificate are reloaded")
         except ConfigInvalid as error:
             log.error("the reload is refused, the old settings stay: %s", error)
-        self._reload_changed_files()
         self._notifier.ready("accepting")
 
     def _make_gateway(self, config: Config) -> Gateway:
@@ -160,7 +163,7 @@ class Daemon:
     def _why_not_ready(self) -> str:
         if self._audit.required and not self._audit.accepting:
             return "the audit cannot be written"
-        return self._store.why_not_ready()
+        return self._ring_trouble or self._store.why_not_ready()
 
     async def _watch(self) -> None:
         while True:
@@ -173,8 +176,10 @@ class Daemon:
             self._ring_stamp = stamp
             try:
                 self._gateway.keys = self._ring_file.load()
+                self._ring_trouble = ""
                 log.info("the key ring changed and is reloaded")
             except ConfigInvalid as error:
+                self._ring_trouble = f"the key ring changed and is refused: {error}"
                 log.error("the key ring changed and is refused, the old one stays: %s", error)
         try:
             if self._tls is not None and self._tls.reload_if_changed():

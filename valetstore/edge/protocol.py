@@ -14,6 +14,8 @@ Rule 2: after the first malformed byte nothing on the connection is read any mor
 import asyncio
 import contextlib
 import logging
+import secrets
+from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
@@ -21,7 +23,8 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from valetstore.edge.exchange import Answered, Exchange
 from valetstore.edge.framing import PIECE_BYTES, Framing
 from valetstore.edge.progress import reset, taken
-from valetstore.edge.replies import Reply, problem
+from valetstore.edge.replies import problem
+from valetstore.edge.served import SAFETY
 from valetstore.errors import Denied
 from valetstore.grants.networks import plain_address
 from valetstore.inbound import Address
@@ -50,8 +53,8 @@ class Book(Protocol):
     def leave(self, connection: "GatewayProtocol") -> None:
         """Strike a connection out; harmless for one that was never in."""
 
-    def refused(self, denied: Denied) -> None:
-        """A refusal that never became a request."""
+    def refused(self, denied: Denied, request_id: str, address: Address | None) -> None:
+        """A refusal of what never became a request."""
 
 
 class GatewayProtocol(RequestHandler):
@@ -264,9 +267,8 @@ class GatewayProtocol(RequestHandler):
         kind = type(exc).__name__
         too_large = kind in {"LineTooLong", "TooManyHeaders"} or "Too many headers" in str(message)
         denied = Denied("headers_too_large" if too_large else "request_malformed")
-        log.info("%s: %s from %s", denied.code, kind, self.connected_from or "a Unix socket")
-        self._book.refused(denied)
-        return _Unparsed(self, problem(denied))
+        log.info("%s: %s from %s", denied.code, kind, self.address or "a Unix socket")
+        return _Unparsed(self, self._refusal(denied))
 
     def _bound_framing(self, count: int, is_new: bool) -> None:
         """After `count` bytes were parsed: hold the newest chunked body to its bound."""
@@ -297,14 +299,25 @@ class GatewayProtocol(RequestHandler):
         self.head_since = _NO_TIME
         self._say_and_leave(denied, LINGER_SECONDS)
 
+    def _refusal(self, denied: Denied) -> bytes:
+        """A whole response to what never became a request; told to the book."""
+        request_id = secrets.token_hex(8)
+        self._book.refused(denied, request_id, self.address)
+        reply = problem(denied)
+        headers = [*reply.headers, ("X-Request-Id", request_id), *SAFETY]
+        headers += [("Content-Length", str(reply.length)), ("Connection", "close")]
+        status = HTTPStatus(reply.status)
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in headers)
+        return head.encode("latin-1") + b"\r\n" + cast(bytes, reply.body)
+
     def _say_and_leave(self, denied: Denied, linger_seconds: float) -> None:
         """The last answer, to what never became a request."""
         transport = self.transport
         if transport is None:
             return
         self._is_deaf = True
-        transport.write(plain_refusal(denied))
-        self._book.refused(denied)
+        transport.write(self._refusal(denied))
         self.close()
         if not linger_seconds or self._has_ended:
             transport.close()
@@ -317,25 +330,14 @@ class GatewayProtocol(RequestHandler):
 class _Unparsed(Answered):
     """The answer to what was not HTTP: written when aiohttp comes to send it."""
 
-    def __init__(self, protocol: GatewayProtocol, reply: Reply) -> None:
+    def __init__(self, protocol: GatewayProtocol, refusal: bytes) -> None:
         super().__init__(keep_alive=False)
         self._protocol = protocol
-        self._reply = reply
+        self._refusal = refusal
 
     async def prepare(self, _exchange: Exchange) -> None:
         """Write head and body at once, and let the client read them."""
         transport = self._protocol.transport
         if transport is not None:
-            transport.write(_as_bytes(self._reply))
+            transport.write(self._refusal)
             await self._protocol.linger(LINGER_SECONDS)
-
-
-def plain_refusal(denied: Denied) -> bytes:
-    """A whole response for a connection that never became a request."""
-    return _as_bytes(problem(denied))
-
-
-def _as_bytes(reply: Reply) -> bytes:
-    headers = [*reply.headers, ("Content-Length", str(reply.length)), ("Connection", "close")]
-    head = f"HTTP/1.1 {reply.status} Refused\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers)
-    return head.encode("latin-1") + b"\r\n" + cast(bytes, reply.body)

@@ -115,7 +115,7 @@ def refusal_headers(denied: Denied) -> list[Header]:
     if denied.code == "range_not_satisfiable":
         headers.append(("Content-Range", f"bytes */{denied.evidence.get('size', '*')}"))
     if denied.code == "method_not_allowed":
-        headers.append(("Allow", "GET, HEAD, PUT, DELETE, OPTIONS"))
+        headers.append(("Allow", str(denied.evidence.get("allow", "GET, HEAD, PUT, DELETE, OPTIONS"))))
     if denied.status in (429, 503):
         headers.append(("Retry-After", str(denied.evidence.get("retry_after", 5))))
     return headers

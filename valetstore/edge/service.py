@@ -32,7 +32,7 @@ class Service:
         if inbound.raw_path not in (LIVE, READY):
             return None
         if inbound.method not in ("GET", "HEAD"):
-            raise Denied("method_not_allowed")
+            raise Denied("method_not_allowed", allow="GET, HEAD")
         return json_reply({"live": True}) if inbound.raw_path == LIVE else self._ready()
 
     def keyed(self, admission: Admission) -> Reply:

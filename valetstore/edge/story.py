@@ -113,24 +113,23 @@ class Story:
             operation=str(about.get("operation", "")),
             method=self._exchange.message.method,
         )
-        if inbound is not None:
-            event.object = _object(inbound)
-            event.address = str(inbound.peer or "")
-            user_agent = inbound.header("user-agent") or ""
-            event.user_agent = redact(user_agent) if _SUSPECT.search(user_agent) else user_agent
+        address = self._exchange.protocol.address if inbound is None else inbound.peer
+        event.address = "" if address is None else str(address)
+        event.object = self._object()
+        user_agent = self._exchange.message.headers.get("User-Agent", "")
+        event.user_agent = redact(user_agent) if _SUSPECT.search(user_agent) else user_agent
         return event
 
-
-def _object(inbound: Inbound) -> str:
-    """The path as it was understood, or as it arrived where it was not; never the query, never a key."""
-    try:
-        path = inbound.path
-    except Denied:
-        path = inbound.raw_path.decode("latin-1")
-    return _KEY.sub(MASK, path) if "eyJ" in path else path
+    def _object(self) -> str:
+        """The path as it was understood, or as it arrived where it was not; never the query, never a key."""
+        try:
+            path = self._exchange.message.path.partition("?")[0] if self._inbound is None else self._inbound.path
+        except Denied:
+            path = self._exchange.message.path.partition("?")[0]
+        return _KEY.sub(MASK, path) if "eyJ" in path else path
 
 
 def _reason(denied: Denied) -> str:
     evidence = {name: value for name, value in denied.evidence.items() if name not in _KNOWN}
-    told = [denied.detail, *(f"{name}={value}" for name, value in evidence.items())]
+    told = [denied.detail, str(evidence.pop("reason", "")), *(f"{name}={value}" for name, value in evidence.items())]
     return redact(" ".join(part for part in told if part))

@@ -25,14 +25,17 @@ class Tls:
 
     def reload_if_changed(self) -> bool:
         """Load the files again if they changed; raises ConfigInvalid and keeps the old ones where they are broken."""
-        stamp = self._stamps()
-        if stamp == self._stamp:
+        if self._stamps() == self._stamp:
             return False
-        self._stamp = stamp
+        self.reload()
+        return True
+
+    def reload(self) -> None:
+        """Load the files again; raises as `reload_if_changed` does."""
+        self._stamp = self._stamps()
         # Tried apart first: a pair that does not fit must not half replace the one in use.
         self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
         self._load(self.context)
-        return True
 
     def _load(self, context: ssl.SSLContext) -> None:
         try:

@@ -142,6 +142,14 @@ def check_type_pattern(pattern: str) -> None:
         raise ConfigInvalid(f"type {pattern!r}: must be type/subtype, type/* or */*")
 
 
+def check_not_reserved(name: str) -> None:
+    """Raise ConfigInvalid for a name that only the gateway itself may give."""
+    if name.startswith("_"):
+        raise ConfigInvalid(
+            f"signing key {name!r}: names that begin with `_` are the gateway's own; begin with a letter or digit"
+        )
+
+
 def _algorithm(record: KeyRecord) -> Algorithm:
     if not NAME.fullmatch(record.name):
         raise ConfigInvalid("the name has 1 to 64 letters, digits, dots, hyphens or underscores")

@@ -3,6 +3,8 @@
 Rule 1: a reader sees the old ring or the new one, never half of one; a crash leaves one of them.
 Rule 2: private halves of asymmetric keys stay outside the ring, each in `<data>/keys/NAME.pem` (0600):
 the daemon needs only the public half and never reads them.
+Rule 3: what root writes here belongs to whoever owns the data directory, so that the daemon can read it.
+Rule 4: a retirement may only come earlier. Nothing un-retires: what was refused once stays refused.
 """
 
 import contextlib
@@ -16,13 +18,17 @@ from typing import Final
 
 import msgspec
 
-from valetstore.encoding import b64url_encode
+from valetstore.encoding import b64url_encode, http_date
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.grant import Profile
 from valetstore.keys.material import ALGORITHMS, PrivateKey, load_private, public_pem
-from valetstore.keys.ring import INTERNAL_NAME, KeyRecord, KeyRing
+from valetstore.keys.owner import hand_over, hand_over_folder
+from valetstore.keys.ring import INTERNAL_NAME, KeyRecord, KeyRing, check_not_reserved
 
 FORMAT: Final = 1
+
+_OWN_PROFILE: Final = Profile(operations=("read",), prefixes=("/_valet/echo/",), ttl_seconds_max=300)
+"""The gateway's own key opens the probes of `valetstore check`, nothing else."""
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +69,7 @@ class RingFile:
 
     def add(self, record: KeyRecord, private: str | None = None) -> KeyRing:
         """Add one signing key, its private half (PEM) beside the ring. Raises ConfigInvalid where it exists."""
+        check_not_reserved(record.name)
 
         def step(records: list[KeyRecord]) -> list[KeyRecord]:
             for known in records:
@@ -77,21 +84,34 @@ class RingFile:
 
         return self.change(step)
 
+    def retire(self, name: str, at: int) -> KeyRing:
+        """Have that signing key end at `at` (seconds since the epoch). Raises ConfigInvalid where it ends sooner."""
+        check_not_reserved(name)
+
+        def step(records: list[KeyRecord]) -> list[KeyRecord]:
+            known = next((record for record in records if record.name == name), None)
+            if known is None:
+                raise unknown_name(name)
+            _check_earlier(known, at)
+            return [msgspec.structs.replace(r, retires_at=at) if r is known else r for r in records]
+
+        return self.change(step)
+
     def begin(self) -> None:
         """Make sure there is something to sign with: on an empty ring, the signing key `default`.
 
-        The gateway's own key is made here too: it opens the probes of `valetstore check`, nothing else.
+        The gateway's own key is made here too, and made anew where it is not as it must be.
         """
-        if {key.name for key in self.load()} > {INTERNAL_NAME}:
+        records = [key.record for key in self.load()]
+        if len(records) > 1 and any(map(_is_own, records)):
             return
-        echo = Profile(operations=("read",), prefixes=("/_valet/echo/",), ttl_seconds_max=300)
-        own, _ = new_record(INTERNAL_NAME, "HS256", echo)
+        own, _ = new_record(INTERNAL_NAME, "HS256", _OWN_PROFILE)
         first, _ = new_record("default", "HS256", Profile())
 
         def step(records: list[KeyRecord]) -> list[KeyRecord]:
-            names = {record.name for record in records}
-            missing = [own] if INTERNAL_NAME not in names else []
-            return [*records, *missing] if names - {INTERNAL_NAME} else [*records, *missing, first]
+            others = [record for record in records if record.name != INTERNAL_NAME]
+            kept = next((record for record in records if _is_own(record)), own)
+            return [*(others or [first]), kept]
 
         self.change(step)
 
@@ -135,8 +155,8 @@ class RingFile:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _make_folder(self.folder)
+            lock = _open_lock(self.folder / "lock")
         except OSError as error:
             raise ConfigInvalid(f"{self.folder}: cannot be written: {error.strerror}") from error
         try:
@@ -144,6 +164,29 @@ class RingFile:
             yield
         finally:
             os.close(lock)
+
+
+def unknown_name(name: str) -> ConfigInvalid:
+    """The error for a name that no signing key has."""
+    return ConfigInvalid(f"signing key {name!r}: there is none of that name; `valetstore keys list` shows them")
+
+
+def _check_earlier(record: KeyRecord, at: int) -> None:
+    if record.retires_at is None or at <= record.retires_at and time.time() < record.retires_at:
+        return
+    if record.retires_at <= time.time():
+        since = http_date(record.retires_at)
+        raise ConfigInvalid(f"signing key {record.name!r}: is retired since {since}; nothing un-retires it")
+    raise ConfigInvalid(
+        f"signing key {record.name!r}: retires at {http_date(record.retires_at)}, which may only come earlier, "
+        f"not {http_date(at)}; nothing un-retires a signing key: create another one"
+    )
+
+
+def _is_own(record: KeyRecord) -> bool:
+    """Whether this is the gateway's own key as `begin` makes it: in force, and with a secret to sign with."""
+    mine = record.name == INTERNAL_NAME and record.profile == _OWN_PROFILE
+    return mine and record.secret is not None and record.retires_at is None
 
 
 def new_record(
@@ -183,15 +226,19 @@ def record_of(
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file only its owner may read: beside, synced, renamed, the folder synced."""
+    """Write a file only its owner may read: beside, synced, renamed, the folder synced.
+
+    Written by root, it belongs to whoever owns the folder.
+    """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with open(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
+                hand_over(file.fileno(), path.parent)
                 os.fsync(file.fileno())
             os.replace(beside, path)
         except BaseException:
@@ -204,3 +251,23 @@ def write_private(path: Path, data: bytes) -> None:
             os.close(folder)
     except OSError as error:
         raise ConfigInvalid(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a private folder where there is none; root's belongs to whoever owns the one above."""
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    hand_over_folder(folder, folder.parent)
+
+
+def _open_lock(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        lock = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags)
+    hand_over(lock, path.parent)
+    return lock

@@ -22,7 +22,7 @@ from valetstore.storage.folders import Folders
 from valetstore.storage.layout import TEMP_FOLDER
 from valetstore.storage.listing import list_page
 from valetstore.storage.locks import Locks
-from valetstore.storage.naming import Naming, Target, check_standing
+from valetstore.storage.naming import Naming, Target, size_standing
 from valetstore.storage.pool import Pool
 from valetstore.storage.promise import OpenObject, Page, Upload
 from valetstore.storage.quota import Quota
@@ -80,13 +80,14 @@ class DiskStore:
 
         Call it once, before any process serves, under the daemon's lock. Raises ConfigInvalid.
         """
+        self._roots.check_apart(self._state.data)
         self._state.prepare()
         check_volume(str(self._state.objects), self._temp)
         try:
             for root in self._roots.existing():
                 self._prepare(root)
         except OSError as error:
-            raise ConfigInvalid(f"{error.filename}: {error.strerror}") from error
+            raise ConfigInvalid(f"a bucket's folder cannot be used: {error.filename}: {error.strerror}") from error
 
     def _prepare(self, root: Root) -> None:
         root_fd = self._roots.open(root)
@@ -153,7 +154,7 @@ class DiskStore:
     def _draft_on_new_ground(self, root: Root, name: str, length: int | None, digests: frozenset[str]) -> Draft:
         root_fd = self._roots.open_to_write(root)
         try:
-            check_standing(Target.of(root, root_fd, name))
+            standing = size_standing(Target.of(root, root_fd, name))
             volume = os.fstat(root_fd).st_dev
             ground = _Ground(volume, folder_for(root_fd, root.path, self._temp), time.monotonic() + FRESH_SECONDS)
             self._space.measure(volume, root_fd)
@@ -164,10 +165,12 @@ class DiskStore:
             if len(self._grounds) >= _GROUNDS_MAX:
                 self._grounds.clear()
             self._grounds[root.bucket] = ground
-        return self._draft(root, name, ground, length, digests)
+        return self._draft(root, name, ground, length, digests, standing)
 
-    def _draft(self, root: Root, name: str, ground: _Ground, length: int | None, digests: frozenset[str]) -> Draft:
-        hold = self._space.hold(ground.volume, root, length)
+    def _draft(
+        self, root: Root, name: str, ground: _Ground, length: int | None, digests: frozenset[str], standing: int = 0
+    ) -> Draft:
+        hold = self._space.hold(ground.volume, root, length, replaces=standing)
         return Draft(self._workshop, root, name, ground.temp, hold, digests)
 
     async def delete(self, admission: Admission, conditions: Conditions) -> bool:

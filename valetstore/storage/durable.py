@@ -5,10 +5,13 @@ them clean: a second call would answer success for bytes that are gone.
 Rule 2: a failure is remembered until the process ends; readiness shows it and a person looks at the disk.
 """
 
+import logging
 import os
 import threading
 
 from valetstore.errors import Denied
+
+log = logging.getLogger(__name__)
 
 
 class Durable:
@@ -32,6 +35,7 @@ class Durable:
         except OSError as error:
             with self._lock:
                 self._failed.add(bucket)
+            log.error("bucket %s: fsync failed: %s; check the volume and restart", bucket, error.strerror)
             raise Denied(
                 "storage_error", errno=error.errno, error=error.strerror, failed="fsync", bucket=bucket
             ) from error

@@ -165,13 +165,17 @@ def _present(folder: int, entry: bytes, *, folder_is_none: bool = False) -> os.s
     raise Denied("conflict", "It is not a plain file.")
 
 
-def check_standing(target: Target) -> None:
-    """Raise `conflict` where the name can never be kept as things stand: early, before bytes are sent."""
+def size_standing(target: Target) -> int:
+    """The size of the object that an upload would replace, 0 where there is none.
+
+    Raises `conflict` where the name can never be kept as things stand: early, before bytes are sent.
+    """
     try:
         folder = open_folder(target.root_fd, target.folder)
     except FileNotFoundError:
-        return
+        return 0
     try:
-        _present(folder, target.entry)
+        present = _present(folder, target.entry)
+        return present.st_size if present else 0
     finally:
         os.close(folder)

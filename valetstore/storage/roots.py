@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from valetstore.config import Bucket
-from valetstore.errors import Denied
+from valetstore.errors import ConfigInvalid, Denied
 from valetstore.objectkey import check_bucket
 from valetstore.storage.durable import sync_folder
 from valetstore.storage.layout import LAYOUTS, Layout
@@ -86,6 +86,24 @@ class Roots:
             with self._lock:
                 self._seen.add(root.bucket)
         return fd
+
+    def check_apart(self, data: Path) -> None:
+        """Raise ConfigInvalid where a configured root overlaps the data directory or another root.
+
+        A bucket over the data directory would hand out the key ring; two over one folder would each ignore
+        what the other's settings forbid.
+        """
+        places = {"storage.data": os.path.realpath(data)}
+        for name, setting in self._settings.items():
+            if not setting.root:
+                continue
+            path = os.path.realpath(setting.root)
+            for other, taken in places.items():
+                if os.path.commonpath((path, taken)) in (path, taken):
+                    raise ConfigInvalid(
+                        f"buckets.{name}.root: {setting.root!r}: overlaps {other} ({taken}); it must be a folder apart"
+                    )
+            places[f"buckets.{name}.root"] = path
 
     def missing(self) -> list[str]:
         """Folders that were there and have gone: of configured buckets, and the one of all others."""

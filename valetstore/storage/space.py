@@ -36,20 +36,23 @@ class Space:
         with self._lock:
             self._free[volume] = state.f_bavail * state.f_frsize
 
-    def hold(self, volume: int, root: Root, length: int | None) -> "Hold":
-        """Set `length` bytes aside (None: unknown, checked batch by batch). Raises `storage_full`."""
-        hold = Hold(self, volume, root)
+    def hold(self, volume: int, root: Root, length: int | None, replaces: int = 0) -> "Hold":
+        """Set `length` bytes aside (None: unknown, checked batch by batch). Raises `storage_full`.
+
+        `replaces` is the size of the object that goes when this one comes: a quota counts one of them.
+        """
+        hold = Hold(self, volume, root, replaces)
         hold.extend(length or 0)
         return hold
 
-    def reserve(self, volume: int, root: Root, count: int) -> None:
+    def reserve(self, volume: int, root: Root, count: int, replaces: int) -> None:
         """For `Hold`: count bytes as announced, or raise `storage_full`."""
         used = self._quota.used(root) if root.quota is not None else 0
         with self._lock:
             if self._free.get(volume, 0) - self._announced[volume] - self._free_min < count:
                 raise Denied("storage_full", volume=volume, free=self._free.get(volume), needed=count)
             if root.quota is not None:
-                if used + self._held[root.bucket] + count > root.quota:
+                if used - replaces + self._held[root.bucket] + count > root.quota:
                     raise full(root)
                 self._held[root.bucket] += count
             self._announced[volume] += count
@@ -72,8 +75,9 @@ class Space:
 class Hold:
     """One upload's room. Used by one thread at a time."""
 
-    def __init__(self, space: Space, volume: int, root: Root) -> None:
+    def __init__(self, space: Space, volume: int, root: Root, replaces: int = 0) -> None:
         self._space = space
+        self._replaces = replaces
         self._volume = volume
         self._root = root
         self._announced = 0
@@ -82,7 +86,7 @@ class Hold:
 
     def extend(self, count: int) -> None:
         """Set more aside. Raises `storage_full`."""
-        self._space.reserve(self._volume, self._root, count)
+        self._space.reserve(self._volume, self._root, count, self._replaces)
         self._announced += count
 
     def write(self, fd: int, count: int) -> None:
