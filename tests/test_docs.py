@@ -41,8 +41,7 @@ def run_shell(code: str, folder: Path, port: int) -> subprocess.CompletedProcess
 
 def test_readme_commands_work_one_after_the_other(tmp_path: Path) -> None:
     """The first screen's steps and the HTTP section, in one shell, in an empty folder."""
-    first, over_http = blocks("README.md", "sh")
-    done = run_shell(first + over_http, tmp_path, free_port())
+    done = run_shell("".join(blocks("README.md", "sh")), tmp_path, free_port())
     assert done.returncode == 0, done.stdout + done.stderr
     out = done.stdout
     assert "a cat\n" in out
@@ -108,7 +107,7 @@ def test_python_examples_mint_keys_that_open(file: str, tmp_path: Path) -> None:
     (tmp_path / "mint.py").write_text(code)
     shell = f"""
         valetstore serve & until curl -sf http://127.0.0.1:{port}/_valet/ready; do sleep 0.2; done
-        valetstore keys create web --json > web-key.json
+        valetstore keys create app --json > app-key.json
         url=$({sys.executable} mint.py)
         valetstore inspect "$url"
     """

@@ -6,24 +6,25 @@ signer = Signer.from_json(Path("photos-key.json").read_text())   # what `keys cr
 url = sign(signer, "GET", "/photos/cat.jpg", expires=900, base_url="https://files.example.com")
 """
 
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self, TypedDict, Unpack
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from valetstore.encoding import b64url_decode, content_disposition
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.grant import Limits, Operation, Profile, Scope
-from valetstore.grants.native import PARAMETER, Claims
+from valetstore.grants.native import PARAMETER, TOKEN_BYTES_MAX, Claims
 from valetstore.grants.native import sign as sign_claims
 from valetstore.grants.networks import parse_networks
 from valetstore.keys.material import ALGORITHMS, PrivateKey, algorithm_of, check_secret, load_private
-from valetstore.keys.ring import limits_of
+from valetstore.keys.ring import KeyRing, check_type_pattern, limits_of
 from valetstore.keys.ringfile import RingFile
 from valetstore.objectkey import ObjectKey, check_bucket, check_name, split_path
 from valetstore.policy.request import type_matches
@@ -37,6 +38,23 @@ OPERATION_OF: Final[Mapping[str, Operation]] = {
     "LIST": "list",
 }
 """What each method needs; LIST stands for GET with `?list`."""
+
+
+EXPIRES_SECONDS_MAX: Final = 10 * 365 * 86400
+"""Whoever needs longer has mistaken the unit, or needs no signed key."""
+
+_BASE_URL: Final = re.compile(r"https?://[^/?#@\s]+/?", re.IGNORECASE)
+_HEX_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+
+
+class ArgumentInvalid(ConfigInvalid):
+    """An argument of `sign` is wrong: its `name`, its value, and what is allowed (`why`)."""
+
+    def __init__(self, name: str, value: object, why: str) -> None:
+        self.name = name
+        self.value = value
+        self.why = why
+        super().__init__(f"{name} {value!r}: {why}")
 
 
 class SigningRefused(Exception):  # noqa: N818 - reads as what happened
@@ -71,13 +89,23 @@ class Signer:
         ring = ring_file.load()
         key = ring.named(name)
         if key is None:
-            known = ", ".join(known.name for known in ring if not known.name.startswith("_")) or "none"
-            raise ConfigInvalid(f"signing key {name!r}: there is none of that name; there are: {known}")
-        retires_at = key.record.retires_at
-        if retires_at is not None and retires_at <= time.time():
-            raise ConfigInvalid(f"signing key {name!r}: is retired")
+            raise ConfigInvalid(f"signing key {name!r}: there is none of that name; {_others(ring)}")
+        if key.retired(time.time()):
+            raise ConfigInvalid(f"signing key {name!r}: is retired; {_others(ring)}")
         material = key.material if isinstance(key.material, bytes) else ring_file.private_half(name)
         return cls(key.record.kid, key.algorithm.name, material, key.limits)
+
+
+def active_names(ring: KeyRing) -> list[str]:
+    """The signing keys that are in force now, without the gateway's own."""
+    now = time.time()
+    return [key.name for key in ring if not key.name.startswith("_") and not key.retired(now)]
+
+
+def _others(ring: KeyRing) -> str:
+    """What can be done instead: the names there are, or how to make one."""
+    active = active_names(ring)
+    return f"there are: {', '.join(active)}" if active else "there is none yet; `valetstore keys create NAME` makes one"
 
 
 class _Created(msgspec.Struct):
@@ -130,12 +158,11 @@ def sign(signer: Signer, method: str, path: str, *, expires: int, base_url: str 
 def claims_for(method: str, path: str, *, expires: int, **terms: Unpack[Terms]) -> Claims:
     """The claims that `sign` signs. Raises ConfigInvalid, Denied (`object_key_invalid`)."""
     operation = _operation(method)
+    _check_terms(expires, terms)
     is_prefix = terms.get("prefix", False) or operation == "list"
     check_path(path, is_prefix)
     if operation == "list" and path == "/":
-        raise ConfigInvalid("path '/': a list is of one bucket, as /photos/")
-    if expires <= 0:
-        raise ConfigInvalid("expires: must be 1 second or more")
+        raise ArgumentInvalid("path", path, "a list is of one bucket, as /photos/")
     now = int(time.time())
     start, uses, length = terms.get("start"), terms.get("uses"), terms.get("length")
     return Claims(
@@ -166,11 +193,17 @@ def token_for(signer: Signer, claims: Claims) -> str:
     """Claims as a signed token. Raises SigningRefused, ConfigInvalid."""
     token = sign_claims(claims, signer.kid, signer.algorithm, signer.material)  # finds what is not well-formed
     refuse_beyond(claims, signer.limits)
+    if len(token) > TOKEN_BYTES_MAX:
+        raise ConfigInvalid(
+            f"the key has {len(token)} bytes; a gateway takes at most {TOKEN_BYTES_MAX}: let it say less, "
+            "in its path, types, networks, filename, subject or ctx"
+        )
     return token
 
 
 def url_for(method: str, path: str, token: str, base_url: str) -> str:
     """The URL that carries a token: the path percent-encoded, a list's prefix in its query."""
+    check_base_url(base_url)
     base = base_url.rstrip("/")
     if method.upper() != "LIST":
         return f"{base}{quote(path, safe='/~')}?{PARAMETER}={token}"
@@ -182,13 +215,51 @@ def url_for(method: str, path: str, token: str, base_url: str) -> str:
 def check_path(path: str, is_prefix: bool) -> None:
     """Raise where a key for this path could open nothing."""
     if is_prefix and not (path.startswith("/") and path.endswith("/")):
-        raise ConfigInvalid(f"path {path!r}: a prefix starts and ends with a slash, as /photos/")
+        raise ArgumentInvalid("path", path, "a prefix starts and ends with a slash, as /photos/")
     if not is_prefix:
         ObjectKey.parse(path)
     elif path != "/":
         bucket, name = split_path(path)
         check_bucket(bucket)
         check_name(name)
+
+
+def check_base_url(base_url: str) -> None:
+    """Raise ArgumentInvalid unless a URL can start with it; "" leaves the URL a bare target."""
+    try:
+        well_formed = _BASE_URL.fullmatch(base_url) and (urlsplit(base_url).port or 1)
+    except ValueError:
+        well_formed = None
+    if base_url and not well_formed:
+        # A path would be signed nowhere: keys are for the gateway's own paths, as it sees them.
+        raise ArgumentInvalid(
+            "base_url", base_url, "must be http:// or https:// and a host, without a path, a query or a user"
+        )
+
+
+def _check_terms(expires: int, terms: Terms) -> None:
+    """What claims could only name as claims is named here as the arguments the caller knows."""
+    if expires <= 0:
+        raise ArgumentInvalid("expires", expires, "must be 1 second or more")
+    if expires > EXPIRES_SECONDS_MAX:
+        raise ArgumentInvalid("expires", expires, f"is in seconds, at most {EXPIRES_SECONDS_MAX} (10 years)")
+    if terms.get("window") and terms.get("uses") is None:
+        raise ArgumentInvalid("window", terms["window"], "needs limited uses: a use may be repeated within it")
+    sha256 = terms.get("sha256")
+    if sha256 is not None and not _HEX_SHA256.fullmatch(sha256):
+        raise ArgumentInvalid("sha256", sha256, "must be 64 hexadecimal digits")
+    for pattern in terms.get("types", ()):
+        try:
+            check_type_pattern(pattern)
+        except ConfigInvalid:
+            raise ArgumentInvalid("types", pattern, "must be type/subtype, type/* or */*") from None
+    for network in terms.get("networks", ()):
+        try:
+            parse_networks(network)
+        except ValueError:
+            raise ArgumentInvalid(
+                "networks", network, "must be an address or a network, as 203.0.113.7 or 203.0.113.0/24"
+            ) from None
 
 
 def refuse_beyond(claims: Claims, limits: Limits) -> None:
@@ -235,7 +306,7 @@ def _operation(method: str) -> Operation:
     try:
         return OPERATION_OF[method.upper()]
     except KeyError:
-        raise ConfigInvalid(f"method {method!r}: must be one of {', '.join(OPERATION_OF)}") from None
+        raise ArgumentInvalid("method", method, f"must be one of {', '.join(OPERATION_OF)}") from None
 
 
 def _response(given: Mapping[str, str], filename: str | None, inline: bool) -> dict[str, str]:

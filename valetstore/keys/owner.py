@@ -13,8 +13,7 @@ def hand_over(descriptor: int, like: Path) -> None:
     if os.geteuid() != 0:
         return
     owner = os.stat(like)
-    made = os.fstat(descriptor)
-    if (owner.st_uid, owner.st_gid) != (made.st_uid, made.st_gid) and owner.st_uid != 0:
+    if owner.st_uid != os.fstat(descriptor).st_uid:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 

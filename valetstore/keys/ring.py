@@ -67,6 +67,10 @@ class SigningKey:
         """The operator's name for it."""
         return self.record.name
 
+    def retired(self, now: float) -> bool:
+        """Whether what it signed is refused by now (seconds since the epoch)."""
+        return self.record.retires_at is not None and self.record.retires_at <= now
+
 
 class KeyRing:
     """Signing keys by scheme and key id. Raises ConfigInvalid where two share one or a record is wrong."""

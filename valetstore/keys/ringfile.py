@@ -172,15 +172,16 @@ def unknown_name(name: str) -> ConfigInvalid:
 
 
 def _check_earlier(record: KeyRecord, at: int) -> None:
-    if record.retires_at is None or at <= record.retires_at and time.time() < record.retires_at:
+    if record.retires_at is None:
         return
     if record.retires_at <= time.time():
         since = http_date(record.retires_at)
         raise ConfigInvalid(f"signing key {record.name!r}: is retired since {since}; nothing un-retires it")
-    raise ConfigInvalid(
-        f"signing key {record.name!r}: retires at {http_date(record.retires_at)}, which may only come earlier, "
-        f"not {http_date(at)}; nothing un-retires a signing key: create another one"
-    )
+    if at > record.retires_at:
+        raise ConfigInvalid(
+            f"signing key {record.name!r}: retires on {http_date(record.retires_at)}; that may only come earlier, "
+            f"not on {http_date(at)}, since nothing un-retires a signing key: create another one"
+        )
 
 
 def _is_own(record: KeyRecord) -> bool:
@@ -255,7 +256,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 def _make_folder(folder: Path) -> None:
     """Make a private folder where there is none; root's belongs to whoever owns the one above."""
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
