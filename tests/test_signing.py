@@ -164,20 +164,25 @@ def test_any_file_name_can_be_signed(name: str) -> None:
     ("arguments", "why"),
     [
         ({"method": "POST"}, "method 'POST': must be one of GET, HEAD, PUT, DELETE, LIST"),
-        ({"expires": 0}, "expires: must be 1 second or more"),
-        ({"expires": -5}, "expires"),
+        ({"expires": 0}, "expires 0: must be 1 second or more"),
+        ({"expires": -5}, "expires -5"),
+        ({"expires": 315360001}, r"expires 315360001: must be 315360000 seconds .10 years. or less"),
+        ({"base_url": "x.example"}, "base_url 'x.example': must be http:// or https:// and a host"),
+        ({"base_url": "https://x.example/a"}, "without a path"),
+        ({"base_url": "https://x.example:x"}, "must be http"),
+        ({"ctx": "x" * 9000}, "a gateway takes at most 8192"),
         ({"path": "/b/a", "prefix": True}, "a prefix starts and ends with a slash"),
         ({"path": "b/", "prefix": True}, "a prefix starts"),
         ({"method": "LIST", "path": "/b"}, "a prefix starts"),
         ({"method": "LIST", "path": "/"}, "a list is of one bucket"),
         ({"uses": 0}, "`uses`"),
-        ({"window": 5}, "`window`"),
+        ({"window": 5}, "window 5: needs limited uses"),
         ({"length": (5, 1)}, "`length`"),
         ({"length": (1, 2, 3)}, "`length`"),
-        ({"types": ["image"]}, "`type`"),
-        ({"networks": ["here"]}, "`ip`"),
-        ({"networks": ["10.0.0.1/8"]}, "`ip`"),
-        ({"sha256": "x"}, "`sha256`"),
+        ({"types": ["image"]}, "types 'image': must be type/subtype"),
+        ({"networks": ["here"]}, "networks 'here': must be an address"),
+        ({"networks": ["10.0.0.1/8"]}, "networks '10.0.0.1/8': .* without host bits"),
+        ({"sha256": "x"}, "sha256 'x': must be 64 hexadecimal digits"),
         ({"headers": {"a b": "c"}}, "`headers`"),
         ({"response": {"set-cookie": "a"}}, "`response`"),
         ({"response": {"content-type": "a\nb"}}, "`response`"),
@@ -344,7 +349,7 @@ def test_a_signer_from_the_ring(tmp_path: Path) -> None:
 
 
 def test_an_empty_ring_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigInvalid, match="there are: none"):
+    with pytest.raises(ConfigInvalid, match="`valetstore keys create NAME` makes one"):
         Signer.from_ring(RingFile(tmp_path), "default")
 
 

@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from valetstore.audit_sinks import JOURNAL_SOCKET, PIPE_BYTES, FileSink, JournalSink, Sink, StreamSink
+from valetstore.encoding import SECONDS_MAX
 from valetstore.errors import ConfigInvalid
 from valetstore.redact import redact as redact  # where callers look for it
 
@@ -233,9 +234,9 @@ class Audit:
         while self._queue and len(self._lines) < BATCH_LINES:
             try:
                 self._lines.append(encode(self._queue[0]))
-            except Exception:  # an event with a field of the wrong type must not end the audit
+            except Exception:  # an event with a field of the wrong type: what can be told of it is
                 log.exception("an audit line could not be encoded")
-                self._drop(1)
+                self._lines.append(encode(_skeleton(self._queue[0])))
             self._queue.popleft()
         # Said once all that waited is written, so that a long outage is one line and not many.
         lost = self.dropped - self._reported
@@ -273,7 +274,7 @@ def encode(event: AuditEvent) -> bytes:
     cut = {
         name: _cut(value, _TIGHT_CHARACTERS)
         for name, value in msgspec.structs.asdict(event).items()
-        if isinstance(value, str)
+        if isinstance(value, str) and name != "ctx"
     }
     ctx = None if event.ctx is None else _bounded_ctx(event.ctx, _TIGHT_CHARACTERS)
     return _encode(msgspec.structs.replace(event, ctx=ctx, **cut)) + b"\n"
@@ -281,7 +282,7 @@ def encode(event: AuditEvent) -> bytes:
 
 def rfc3339(seconds: float) -> str:
     """Seconds since the epoch as `2026-01-31T23:59:59.123Z`."""
-    milliseconds = int(seconds * 1000)
+    milliseconds = int(min(max(seconds, 0), SECONDS_MAX) * 1000)
     return f"{_whole_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 
@@ -316,6 +317,18 @@ def _bounded_ctx(ctx: object, size: int) -> object:
 
 def _cut(text: str, size: int) -> str:
     return text if len(text) <= size else text[: size - 1] + "…"
+
+
+def _skeleton(event: AuditEvent) -> AuditEvent:
+    """What our own code set: enough to see that something happened, and to find it."""
+    return AuditEvent(
+        time=str(event.time),
+        request_id=str(event.request_id),
+        event="system",
+        code=str(event.code),
+        reason="The line of this request could not be encoded.",
+        key_identity=str(event.key_identity),
+    )
 
 
 def _lines_lost(count: int) -> AuditEvent:

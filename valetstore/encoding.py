@@ -87,9 +87,14 @@ def parse_http_date(text: str) -> int | None:
     return int(moment.timestamp())
 
 
+SECONDS_MAX: Final = 253_402_300_799
+"""The end of the year 9999: dates have four digits for the year, file systems have more."""
+
+
 @lru_cache(maxsize=4096)
 def http_date(seconds: int) -> str:
     """Seconds since the epoch in the one form that is sent: `Sun, 06 Nov 1994 08:49:37 GMT`."""
+    seconds = min(max(seconds, 0), SECONDS_MAX)
     return format_datetime(datetime.datetime.fromtimestamp(seconds, datetime.UTC), usegmt=True)
 
 

@@ -59,7 +59,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     # The gateway's own trouble.
     "storage_full": Refusal(507, "There is no room for this upload."),
     "storage_unavailable": Refusal(503, "The storage cannot be reached or written now."),
-    "storage_error": Refusal(500, "The storage failed; nothing was changed."),
+    "storage_error": Refusal(500, "The storage failed."),
     "overloaded": Refusal(503, "The gateway has as many connections as it may have."),
     "internal_error": Refusal(500, "The gateway failed; the operator finds the reason in its log."),
 }

@@ -105,7 +105,7 @@ def active_names(ring: KeyRing) -> list[str]:
 def _others(ring: KeyRing) -> str:
     """What can be done instead: the names there are, or how to make one."""
     active = active_names(ring)
-    return f"there are: {', '.join(active)}" if active else "there is none yet; `valetstore keys create NAME` makes one"
+    return f"there are: {', '.join(active)}" if active else "`valetstore keys create NAME` makes one"
 
 
 class _Created(msgspec.Struct):
@@ -203,7 +203,8 @@ def token_for(signer: Signer, claims: Claims) -> str:
 
 def url_for(method: str, path: str, token: str, base_url: str) -> str:
     """The URL that carries a token: the path percent-encoded, a list's prefix in its query."""
-    check_base_url(base_url)
+    if base_url:
+        check_base_url(base_url)
     base = base_url.rstrip("/")
     if method.upper() != "LIST":
         return f"{base}{quote(path, safe='/~')}?{PARAMETER}={token}"
@@ -225,12 +226,12 @@ def check_path(path: str, is_prefix: bool) -> None:
 
 
 def check_base_url(base_url: str) -> None:
-    """Raise ArgumentInvalid unless a URL can start with it; "" leaves the URL a bare target."""
+    """Raise ArgumentInvalid unless a URL can start with it."""
     try:
         well_formed = _BASE_URL.fullmatch(base_url) and (urlsplit(base_url).port or 1)
     except ValueError:
         well_formed = None
-    if base_url and not well_formed:
+    if not well_formed:
         # A path would be signed nowhere: keys are for the gateway's own paths, as it sees them.
         raise ArgumentInvalid(
             "base_url", base_url, "must be http:// or https:// and a host, without a path, a query or a user"
@@ -242,7 +243,7 @@ def _check_terms(expires: int, terms: Terms) -> None:
     if expires <= 0:
         raise ArgumentInvalid("expires", expires, "must be 1 second or more")
     if expires > EXPIRES_SECONDS_MAX:
-        raise ArgumentInvalid("expires", expires, f"is in seconds, at most {EXPIRES_SECONDS_MAX} (10 years)")
+        raise ArgumentInvalid("expires", expires, f"must be {EXPIRES_SECONDS_MAX} seconds (10 years) or less")
     if terms.get("window") and terms.get("uses") is None:
         raise ArgumentInvalid("window", terms["window"], "needs limited uses: a use may be repeated within it")
     sha256 = terms.get("sha256")
@@ -258,7 +259,7 @@ def _check_terms(expires: int, terms: Terms) -> None:
             parse_networks(network)
         except ValueError:
             raise ArgumentInvalid(
-                "networks", network, "must be an address or a network, as 203.0.113.7 or 203.0.113.0/24"
+                "networks", network, "must be an address, or a network without host bits, as 203.0.113.0/24"
             ) from None
 
 

@@ -67,7 +67,18 @@ def test_private_out_keeps_no_copy(tmp_path: Path) -> None:
         (["create", "web", "--alg", "none"], "'none' is not one of"),
         (["create", "web", "--private-out", "x.pem"], "HS256 has no private half"),
         (["import", "web"], "exactly one of"),
-        (["import", "web", "--public-key", "missing.pem"], "missing.pem: cannot be read"),
+        (["create", "_web"], "signing key '_web': names that begin with `_` are the gateway's own"),
+        (["import", "_valet", "--jwks", "x"], "names that begin with `_` are the gateway's own"),
+        (["show", "_valet"], "names that begin with `_` are the gateway's own"),
+        (["retire", "_valet"], "names that begin with `_` are the gateway's own"),
+        (["create", "web", "--ttl-max", "0"], "'0': must be 1 second or more"),
+        (["create", "web", "--alg", "EdDSA", "--private-out", ""], "--private-out '': must be the name of a file"),
+        (["create", "web", "--alg", "EdDSA", "--private-out", "."], "--private-out '.': exists"),
+        (["create", "web", "--alg", "EdDSA", "--private-out", "no/x"], "--private-out 'no/x': no is no folder"),
+        (["import", "web", "--public-key", "missing.pem"], "--public-key missing.pem: cannot be read"),
+        (["import", "web", "--public-key", "/dev/null"], "--public-key /dev/null: the public key is not a PEM"),
+        (["import", "web", "--secret-file", "/dev/null"], "--secret-file /dev/null: the secret has 0 bytes"),
+        (["import", "web", "--jwks", "x", "--secret-encoding", "hex"], "--secret-encoding hex: is for --secret-file"),
         (["show", "nobody"], "there is none of that name"),
         (["retire", "nobody"], "there is none of that name"),
     ],
@@ -78,6 +89,47 @@ def test_a_wrong_argument_is_one_sentence_and_exit_2(arguments: list[str], named
     assert named in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "data/keys/ring.json").exists()
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_retirement_only_comes_earlier(tmp_path: Path) -> None:
+    def retire(*arguments: str) -> tuple[int, str]:
+        done = run_cli("keys", "retire", "web", *arguments, "--data", "data", cwd=tmp_path)
+        return done.returncode, done.stderr
+
+    run_cli("keys", "create", "web", "--data", "data", cwd=tmp_path)
+    assert retire("--after", "5h")[0] == 0
+    status, said = retire("--after", "6h")
+    assert status == 2
+    assert "may only come earlier" in said
+    assert "nothing un-retires" in said
+    assert retire("--after", "4h")[0] == 0
+    assert retire()[0] == 0
+    for arguments in ((), ("--after", "5h")):
+        status, said = retire(*arguments)
+        assert status == 2
+        assert "signing key 'web': is retired since " in said
+    assert "retired" in run_cli("keys", "list", "--data", "data", cwd=tmp_path).stdout
+
+
+def test_the_list_has_heads_and_shows_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"x" * 32)
+    run_cli("keys", "create", "web", "--length-max", "0", "--data", "data", cwd=tmp_path)
+    out = run_cli("keys", "list", "--data", "data", cwd=tmp_path).stdout
+    assert out.splitlines()[0].split() == ["NAME", "ALG", "STATE", "ALLOWS"]
+    assert "at most 0 bytes" in out
+    assert "at most 0 bytes" in run_cli("keys", "show", "web", "--data", "data", cwd=tmp_path).stdout
+    run_cli("keys", "import", "app", "--secret-file", "secret", "--kid", "k-1", "--data", "data", cwd=tmp_path)
+    heads, web, app = run_cli("keys", "list", "--data", "data", cwd=tmp_path).stdout.splitlines()
+    assert heads.split() == ["NAME", "KID", "ALG", "STATE", "ALLOWS"]
+    assert web.split()[:2] == ["web", "web"]
+    assert app.split()[:2] == ["app", "k-1"]
+
+
+def test_scrub_refuses_to_read_nothing(tmp_path: Path) -> None:
+    done = run_cli("scrub", "--rate", "0", "--data", "data", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'0': must be 1 byte or more" in done.stderr
 
 
 def test_a_name_is_given_once(tmp_path: Path) -> None:

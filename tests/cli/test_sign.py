@@ -58,19 +58,27 @@ def test_start_delays_a_key(gate: Gate) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "named"),
     [
-        (["GET", "photos/x"], 2, "must start with a slash"),
+        (["GET", "photos/x"], 2, "PATH 'photos/x': The path must start with a slash"),
         (["GET", "/photos/../x"], 2, "`.` or `..`"),
-        (["GET", "/photos/"], 2, "name is empty"),
-        (["GET", "/photos/x", "--prefix"], 2, "starts and ends with a slash"),
-        (["PATCH", "/photos/x"], 2, "PATCH"),
-        (["GET", "/photos/x", "--expires", "0s"], 2, "must be 1 second or more"),
+        (["GET", "/photos"], 2, "PATH '/photos': The object's name is empty"),
+        (["GET", "/photos/x", "--prefix"], 2, "PATH '/photos/x': a prefix starts and ends with a slash"),
+        (["PATCH", "/photos/x"], 2, "'PATCH': must be one of GET, HEAD, PUT, DELETE, LIST"),
+        (["GET", "/photos/x", "--expires", "0s"], 2, "--expires 0: must be 1 second or more"),
+        (["GET", "/photos/x", "--expires", "11000d"], 2, "--expires 950400000: must be 315360000 seconds (10 years)"),
         (["GET", "/photos/x", "--start", "later"], 2, "--start 'later': must be"),
         (["GET", "/photos/x", "--once", "--uses", "2"], 2, "--once and --uses"),
-        (["GET", "/photos/x", "--window", "5"], 2, "`window`"),
+        (["GET", "/photos/x", "--window", "5"], 2, "--window 5: needs --once or --uses"),
         (["PUT", "/photos/x", "--length", "5-1"], 2, "larger than the maximum"),
-        (["PUT", "/photos/x", "--sha256", "abc"], 2, "64 hexadecimal digits"),
-        (["PUT", "/photos/x", "--ip", "300.1.1.1"], 2, "ip"),
-        (["PUT", "/photos/x", "--type", "*"], 2, "must be type/subtype"),
+        (["PUT", "/photos/x", "--length", "10-"], 2, "'10-': must be MIN-MAX"),
+        (["PUT", "/photos/x", "--sha256", "abc"], 2, "--sha256 'abc': must be 64 hexadecimal digits"),
+        (["PUT", "/photos/x", "--ip", "300.1.1.1"], 2, "--ip '300.1.1.1': must be an address"),
+        (["PUT", "/photos/x", "--type", "*"], 2, "--type '*': must be type/subtype"),
+        (["GET", "/photos/x", "--base-url", "files.example.com"], 2, "--base-url 'files.example.com': must be http://"),
+        (["GET", "/photos/x", "--base-url", "https://a.example/b"], 2, "--base-url 'https://a.example/b': must be"),
+        (["GET", "/photos/x", "--base-url", "https://a.example?b"], 2, "without a path, a query"),
+        (["GET", "/photos/x", "--base-url", ""], 2, "--base-url '': must be"),
+        (["GET", "/photos/x", "--sub", "x" * 9000], 2, "a gateway takes at most 8192"),
+        (["GET", "/photos/x", "--key", "_valet"], 2, "names that begin with `_` are the gateway's own"),
         (["GET", "/photos/x", "--key", "nobody"], 2, "there are: "),
     ],
 )
@@ -167,3 +175,44 @@ def test_signing_needs_no_gateway(tmp_path: Path) -> None:
     run_cli("keys", "create", "only", "--data", "data", cwd=tmp_path)
     done = run_cli("sign", "GET", "/a/b", "--data", "data", cwd=tmp_path)
     assert done.stdout.startswith("http://127.0.0.1:8420/a/b?valet=")
+
+
+def test_an_empty_ring_says_how_a_key_is_made(tmp_path: Path) -> None:
+    done = run_cli("sign", "GET", "/a/b", "--data", "data", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "`valetstore keys create NAME` makes one" in done.stderr
+
+
+def test_of_several_keys_the_one_in_force_signs(tmp_path: Path) -> None:
+    def cli(*arguments: str) -> str:
+        done = run_cli(*arguments, "--data", "data", cwd=tmp_path)
+        return done.stdout + done.stderr
+
+    for name in ("default", "web", "app"):
+        cli("keys", "create", name)
+    cli("keys", "retire", "default")
+    assert "signing key 'default': is retired; there are: web, app" in cli("sign", "GET", "/a/b")
+    cli("keys", "retire", "app")
+    assert json.loads(cli("sign", "GET", "/a/b", "--json"))["kid"] == "web"
+
+
+def test_usage_shows_methods_as_they_are_sent(tmp_path: Path) -> None:
+    out = run_cli("sign", "--help", cwd=tmp_path).stdout
+    assert "GET|HEAD|PUT|DELETE|LIST PATH" in out
+    assert "needs --once or --uses" in " ".join(out.split())
+    assert "active types (HTML, SVG, XML) are always saved" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("listen", "base"),
+    [
+        ("0.0.0.0:8420", "http://127.0.0.1:8420/"),
+        ("[::]:8420", "http://[::1]:8420/"),
+        ("unix:/x", "--base-url: is needed"),
+    ],
+)
+def test_the_default_base_url_can_be_opened(listen: str, base: str, tmp_path: Path) -> None:
+    run_cli("keys", "create", "web", "--data", "data", cwd=tmp_path)
+    done = run_cli("sign", "GET", "/a/b", "--data", "data", cwd=tmp_path, environment={"VALETSTORE_LISTEN": listen})
+    assert base in done.stdout + done.stderr
+    assert done.returncode == (0 if done.stdout else 2)

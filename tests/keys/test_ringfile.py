@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -239,3 +240,85 @@ def test_two_first_starts_at_once_make_one_default(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: RingFile(tmp_path).begin(), range(8)))
     assert {key.name for key in RingFile(tmp_path).load()} == {"default", INTERNAL_NAME}
+
+
+def own_of(ring_file: RingFile) -> KeyRecord:
+    own = ring_file.load().named(INTERNAL_NAME)
+    assert own
+    return own.record
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"retires_at": 1000},
+        {"profile": Profile()},
+        {"algorithm": "EdDSA", "secret": None, "public_key": new_record("x", "EdDSA", Profile())[0].public_key},
+    ],
+)
+def test_the_gateways_own_key_is_made_anew_where_it_is_not_as_it_must_be(
+    ring_file: RingFile, broken: dict[str, Any]
+) -> None:
+    ring_file.add(record())
+    ring_file.begin()
+    before = own_of(ring_file)
+    ring_file.change(
+        lambda records: [msgspec.structs.replace(r, **broken) if r.name == INTERNAL_NAME else r for r in records]
+    )
+    ring_file.begin()
+    after = own_of(ring_file)
+    assert after.id != before.id
+    assert (after.retires_at, after.profile, after.algorithm) == (None, before.profile, "HS256")
+    assert {key.name for key in ring_file.load()} == {"app", INTERNAL_NAME}
+    ring_file.begin()
+    assert own_of(ring_file) == after
+
+
+def test_a_name_of_the_gateways_own_is_refused(ring_file: RingFile) -> None:
+    with pytest.raises(ConfigInvalid, match="'_app': names that begin with `_` are the gateway's own"):
+        ring_file.add(record("_app"))
+    ring_file.begin()
+    with pytest.raises(ConfigInvalid, match="the gateway's own"):
+        ring_file.retire(INTERNAL_NAME, 0)
+
+
+def test_a_retirement_comes_earlier_or_not_at_all(ring_file: RingFile) -> None:
+    now = int(time.time())
+    ring_file.add(record())
+    ring_file.retire("app", now + 100)
+    ring_file.retire("app", now + 50)
+    with pytest.raises(ConfigInvalid, match=r"retires on .*; that may only come earlier, not on "):
+        ring_file.retire("app", now + 51)
+    ring_file.retire("app", now - 5)
+    for at in (now - 10, now - 5, now + 60):
+        with pytest.raises(ConfigInvalid, match=r"signing key 'app': is retired since .* GMT; nothing un-retires it"):
+            ring_file.retire("app", at)
+    (key,) = ring_file.load()
+    assert key.record.retires_at == now - 5
+    with pytest.raises(ConfigInvalid, match="'nobody': there is none of that name"):
+        ring_file.retire("nobody", now)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files in another's place")
+def test_what_root_writes_belongs_to_the_owner_of_the_data(ring_file: RingFile, tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12346)
+    new, private = new_record("ed", "EdDSA", Profile())
+    assert private
+    ring_file.add(new, private_pem(private))
+    ring_file.begin()
+    made = [ring_file.folder, *ring_file.folder.iterdir()]
+    assert [path.name for path in sorted(made)] == ["keys", "ed.pem", "lock", "ring.json"]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(12345, 12346)}
+    assert {mode(path) for path in made} == {0o600, 0o700}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_link_that_lies_in_the_way_gives_nothing_away(ring_file: RingFile, tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12346)
+    ring_file.folder.mkdir()
+    os.chown(ring_file.folder, 12345, 12346)
+    (tmp_path / "precious").write_text("")
+    (ring_file.folder / "lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(ConfigInvalid, match="cannot be written"):
+        ring_file.add(record())
+    assert (tmp_path / "precious").stat().st_uid == 0

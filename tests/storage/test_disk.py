@@ -13,7 +13,7 @@ import pytest
 from valetstore.conditions import Conditions
 from valetstore.config import Bucket, Storage
 from valetstore.errors import ConfigInvalid, Denied
-from valetstore.storage import metadata
+from valetstore.storage import metadata, space
 from valetstore.storage.disk import DiskStore
 from valetstore.storage.layout import TEMP_FOLDER
 from valetstore.storage.locks import Locks
@@ -291,7 +291,8 @@ def test_a_put_that_comes_to_nothing_costs_no_quota(tmp_path: Path) -> None:
     run(store, "q", story)
 
 
-def test_room_is_refused_before_bytes_are_sent_and_given_back(tmp_path: Path) -> None:
+def test_room_is_refused_before_bytes_are_sent_and_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(space, "AHEAD_BYTES", 5 * 2**30)
     state = os.statvfs(tmp_path)
     free = state.f_bavail * state.f_frsize
     store = store_at(tmp_path / "data", {}, Storage(free_bytes_min=free - 2**33))
@@ -304,6 +305,21 @@ def test_room_is_refused_before_bytes_are_sent_and_given_back(tmp_path: Path) ->
             await first.abort()
 
     run(store, "b", story)
+
+
+def test_who_announces_all_there_is_keeps_nobody_out(tmp_path: Path) -> None:
+    """Room is held for the next bytes only: a slow upload of a huge length must not be a denial of service."""
+    state = os.statvfs(tmp_path)
+    reserve = state.f_bavail * state.f_frsize - 2**33
+    buckets = {"q": Bucket(quota_bytes=2**32)}
+
+    async def story(client: Client) -> None:
+        huge = await client.begin("huge", 2**32)
+        assert await client.put("small", b"fits")
+        await huge.abort()
+
+    for bucket in ("b", "q"):
+        run(store_at(tmp_path / "data", buckets, Storage(free_bytes_min=reserve)), bucket, story)
 
 
 @pytest.mark.parametrize(

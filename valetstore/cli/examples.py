@@ -5,21 +5,26 @@ from typing import Final
 
 import click
 
+from valetstore.cli.sign import default_base_url
 from valetstore.config import Config
+from valetstore.errors import ConfigInvalid
 from valetstore.keys.ringfile import RingFile
-from valetstore.signing import Signer, sign
+from valetstore.signing import Signer, active_names, sign
 
 SECONDS: Final = 900
 _PATH: Final = "/photos/hello.txt"
 
 
-def print_examples(config: Config, url: str) -> None:
-    """Print them, signed with the key `default` for 15 minutes, against `url`."""
+def print_examples(config: Config) -> None:
+    """Print them, signed with the key `default` for 15 minutes, against the gateway that runs."""
     ring = RingFile(config.data)
-    if ring.load().named("default") is None:
+    if "default" not in active_names(ring.load()):
         return
     signer = Signer.from_ring(ring, "default")
-    base = config.listen.public_url or url
+    try:
+        base = default_base_url(config)
+    except ConfigInvalid:  # only a Unix socket: no URL leads there
+        return
 
     def signed(method: str, uses: int | None = None) -> str:
         return shlex.quote(sign(signer, method, _PATH, expires=SECONDS, base_url=base, uses=uses))

@@ -1,55 +1,45 @@
-"""`valetstore inspect`: what a key says in plain words, and whether this gateway would admit it now."""
+"""`valetstore inspect`: what a key says in plain words, and whether this gateway would admit it now.
+
+Rule 1: it judges by the very gate that serves, on the settings and the ring as they stand.
+Rule 2: it uses nothing up. What has been used only the running gateway knows; it is asked with HEAD, which
+claims no use, and where it cannot be asked that is said.
+"""
 
 import asyncio
 import http.client
+import re
 import time
 from typing import Final
 from urllib.parse import urlsplit
 
 import click
-import msgspec
 
+from valetstore.cli import explain
+from valetstore.cli.door import connection, doors
+from valetstore.cli.explain import READ_ONLY, Judgement, Use
 from valetstore.cli.options import Settings, json_option, print_json, settings_options
 from valetstore.config import Config
 from valetstore.datalock import holder
-from valetstore.encoding import http_date
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.gateway import Gateway
-from valetstore.grants.grant import Admission
+from valetstore.grants.grant import Admission, Grant
 from valetstore.grants.native import Audience, Claims, Native, unproven
 from valetstore.grants.networks import plain_address
 from valetstore.grants.recognise import recognise
 from valetstore.inbound import Headers, Inbound
 from valetstore.keys.ringfile import RingFile
+from valetstore.redact import redact
 from valetstore.replay.memory import MemoryReplaySet
-from valetstore.units import show_duration, show_size
 
 _METHOD_OF: Final = {"read": "GET", "list": "GET", "write": "PUT", "delete": "DELETE", "admin": "POST"}
+_SECONDS: Final = 5
+_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:([^\x00-\x08\x0a-\x1f\x7f]*)")
 
-MEND: Final = {
-    "key_missing": "Take the whole URL, with its query; in a shell, put it in single quotes.",
-    "key_malformed": "Take the whole URL; if the key is your own, compare its claims with docs/KEYS.md.",
-    "key_ambiguous": "Send the key in one place: the query or the Authorization header.",
-    "signature_mismatch": "Sign with a key of this ring (`valetstore keys list`), and leave the URL as it was signed.",
-    "key_not_yet_valid": "Wait, or look at the clocks of the signer and of this machine.",
-    "key_expired": "Sign a new one; if it should still be valid, look at the clocks.",
-    "key_revoked": "Sign a new one with a signing key that is not retired.",
-    "key_used": "Sign a new one; a single-use key opens once.",
-    "operation_not_allowed": "Sign one for this method, with a signing key whose profile allows it.",
-    "path_not_allowed": "Sign one for this path; the signing key's profile must cover it.",
-    "source_not_allowed": "Use it from a network that it and its signing key name; --from says which source to judge.",
-    "https_required": "Use https, or set listen.trusted-proxies if a proxy ends TLS in front.",
-    "header_required": "Send the header it requires; --header judges with it.",
-    "ttl_too_long": "Sign one that lives no longer than the signing key's profile allows.",
-    "type_not_allowed": "Send a Content-Type it allows; --header judges with it.",
-    "too_large": "Send a body within its length range.",
-    "too_small": "Send a body within its length range.",
-    "object_key_invalid": "Choose a path /bucket/name that docs/KEYS.md allows.",
-    "target_invalid": "Percent-encode what a URL cannot hold.",
-}
+_ADMITTED_FIRST: Final = frozenset({None, "not_found", "precondition_failed"})
+"""What a gateway answers to a HEAD only after it has looked whether a use is left; None is no refusal."""
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Say what a key allows, and whether it is admitted now.")
 @click.argument("url")
 @settings_options
 @json_option
@@ -68,26 +58,33 @@ def command(
 
     If not: the code, the reason, and how to mend it. The signature is never printed. What the request would have to
     bring (method, source address, content type, headers) is taken as the key asks for it, unless options say
-    otherwise. A single-use key for reading is asked about at the running gateway with HEAD, which uses nothing up.
-    Exit status 0 admitted, 1 refused.
+    otherwise. Whether a key with limited uses has been used is asked of the running gateway with HEAD, which uses
+    nothing up; of a key for writing it cannot be asked. Exit status 0 admitted, 1 refused.
     """
     config = settings.load()
     gateway = _gateway(config)
-    inbound = _inbound(url, method, source, headers, gateway)
+    found = _judge(config, gateway, _inbound(url, method, source, headers, gateway))
+    if as_json:
+        print_json(explain.as_json(found))
+    else:
+        explain.tell(found)
+    return 1 if found.denied else 0
+
+
+def _judge(config: Config, gateway: Gateway, inbound: Inbound) -> Judgement:
     claims = _claims(inbound, gateway)
-    denied: Denied | None = None
     admission: Admission | None = None
+    denied: Denied | None = None
+    use: Use | None = None if claims is None or claims.uses is None else "unknown"
     try:
         admission = asyncio.run(gateway.admit(inbound))
-        if admission.use is not None and admission.intent.operation == "read":
-            _ask_running(config, inbound)
+        _refuse_read_only(config, admission)
+        if admission.use is not None:
+            use = _ask_running(config, admission)
     except Denied as refused:
         denied = refused
-    if as_json:
-        print_json(_as_json(inbound, claims, admission, denied))
-    else:
-        _tell(inbound, claims, admission, denied)
-    return 1 if denied else 0
+        use = "used" if refused.code == "key_used" else use
+    return Judgement(inbound, claims, _is_proven(inbound, gateway), admission, denied, use)
 
 
 def _gateway(config: Config) -> Gateway:
@@ -98,15 +95,19 @@ def _gateway(config: Config) -> Gateway:
 
 def _inbound(url: str, method: str | None, source: str | None, headers: tuple[str, ...], gateway: Gateway) -> Inbound:
     """The request to judge: what the options say, and for the rest what the key asks for."""
+    shown = redact(url)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ConfigInvalid(f"URL: must start with http:// or https:// and a host, not {url.split('?')[0]!r}")
+        raise ConfigInvalid(f"URL {shown!r}: must start with http:// or https:// and a host")
     target = ((parts.path or "/") + (f"?{parts.query}" if parts.query else "")).encode()
     given = {"host": parts.netloc} | dict(_header(text) for text in headers)
     now, tls = time.time(), parts.scheme == "https"
-    claims = _claims(Inbound("GET", target, _pairs(given), now=now), gateway)
+    try:
+        claims = _claims(Inbound("GET", target, _pairs(given), now=now), gateway)
+    except Denied as denied:
+        raise ConfigInvalid(f"URL {shown!r}: {denied.detail}") from None
     if claims is not None:
-        method = method or _METHOD_OF[claims.ops[0]]
+        method = method or (_METHOD_OF[claims.ops[0]] if claims.ops else None)
         source = source or _first_address(claims)
         given = _fitting(claims) | given
     try:
@@ -117,10 +118,10 @@ def _inbound(url: str, method: str | None, source: str | None, headers: tuple[st
 
 
 def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon:
-        raise ConfigInvalid("--header: must be written 'NAME: VALUE'")
-    return name.strip().lower(), value.strip()
+    found = _HEADER.fullmatch(text)
+    if not found:
+        raise ConfigInvalid(f"--header {redact(text)!r}: must be written 'NAME: VALUE'")
+    return found[1].lower(), found[2].strip()
 
 
 def _pairs(headers: dict[str, str]) -> Headers:
@@ -149,95 +150,54 @@ def _claims(inbound: Inbound, gateway: Gateway) -> Claims | None:
         return None
 
 
-def _ask_running(config: Config, inbound: Inbound) -> None:
-    """Raise `key_used` where the gateway that runs says so; silence where none does."""
-    running = holder(config.data)
-    url = next((u for u in running.addresses if u.startswith("http://")), None) if running else None
-    if url is None:
+def _is_proven(inbound: Inbound, gateway: Gateway) -> bool:
+    """Whether the signature holds; a key may be refused before it is looked at, or for another reason after."""
+    try:
+        credential = recognise(inbound, gateway.schemes)
+        credential.scheme.verify(inbound, credential, gateway.keys)
+    except Denied as denied:
+        # Claims that can be read were refused as such: `verify` reads none before the signature holds.
+        return denied.code == "key_malformed" and _claims(inbound, gateway) is not None
+    return True
+
+
+def _refuse_read_only(config: Config, admission: Admission) -> None:
+    """What the store refuses after the gate: a write to a bucket that the settings make read-only."""
+    intent = admission.intent
+    if intent.operation not in ("write", "delete") or intent.key is None:
         return
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
+    bucket = config.buckets.get(intent.key.bucket)
+    if bucket is not None and bucket.read_only:
+        raise Denied("operation_not_allowed", READ_ONLY)
+
+
+def _ask_running(config: Config, admission: Admission) -> Use:
+    """Whether a use is left, as far as the running gateway tells. Raises what it refuses for the use's sake."""
+    running = holder(config.data)
+    url = _door(running.addresses, admission.grant) if running else None
+    if url is None or admission.intent.operation not in ("read", "list"):
+        return "unknown"
+    code = _head(url, admission.inbound)
+    if code in ("key_used", "replay_unavailable"):
+        raise Denied(code)
+    # Within the window a used key opens again for whoever used it: that it opens says nothing then.
+    return "unused" if code in _ADMITTED_FIRST and not admission.grant.window else "unknown"
+
+
+def _door(addresses: list[str], grant: Grant) -> str | None:
+    """Where to ask. A key for TLS alone would be refused at a plain listener, whatever its uses."""
+    return next((url for url in doors(addresses) if url.startswith("https://") or not grant.tls_only), None)
+
+
+def _head(url: str, inbound: Inbound) -> str | None:
+    """The code of the refusal that a HEAD meets, None where it is answered, "" where nothing can be said."""
+    asked = connection(url, _SECONDS, verified=False)
     try:
         headers = {name.decode(): value.decode("latin-1") for name, value in inbound.headers}
-        connection.request("HEAD", inbound.target.decode("latin-1"), headers=headers)
-        if connection.getresponse().headers.get("X-Valet-Error") == "key_used":
-            raise Denied("key_used")
-    except (OSError, http.client.HTTPException):
-        return
+        asked.request("HEAD", inbound.target.decode("latin-1"), headers=headers)
+        answer = asked.getresponse()
+        return answer.headers.get("X-Valet-Error", None if answer.status in (200, 304) else "")
+    except (OSError, ValueError, http.client.HTTPException):
+        return ""
     finally:
-        connection.close()
-
-
-def _tell(inbound: Inbound, claims: Claims | None, admission: Admission | None, denied: Denied | None) -> None:
-    if claims is not None:
-        proven = denied is None or denied.code not in {"signature_mismatch", "key_malformed", "key_ambiguous"}
-        click.echo("The key says:" if proven else "The key says (its signature is not proven):")
-        for line in _in_words(claims, inbound.now):
-            click.echo(f"  {line}")
-    if admission is not None:
-        click.echo(f"Signing key {admission.grant.signing_key}, key identity {admission.grant.identity.hex()}.")
-    if denied is None:
-        click.echo(f"{inbound.method} {_shown_path(inbound)}: admitted.")
-        return
-    click.echo(f"{inbound.method} {_shown_path(inbound)}: refused, {denied.code} ({denied.status}).")
-    click.echo(f"  {denied.text}")
-    for name, value in denied.evidence.items():
-        if name in ("reason", "signing_key") and value:
-            click.echo(f"  {name.replace('_', ' ')}: {value}")
-    if denied.code in MEND:
-        click.echo(f"  {MEND[denied.code]}")
-
-
-def _in_words(claims: Claims, now: float) -> list[str]:
-    """One line for each thing it says."""
-    where = claims.path if claims.path is not None else f"everything below {claims.prefix}"
-    lines = [f"{', '.join(claims.ops)}: {where}"]
-    left = claims.exp - now
-    ends = f"{show_duration(left)} left" if left > 0 else f"{show_duration(-left)} ago"
-    lines.append(f"until {http_date(int(claims.exp))} ({ends})")
-    if claims.nbf is not None:
-        lines.append(f"not before {http_date(int(claims.nbf))}")
-    if claims.uses is not None:
-        window = f", repeatable for {show_duration(claims.window)}" if claims.window else ""
-        lines.append(f"{'once' if claims.uses == 1 else f'{claims.uses} times'}{window}")
-    if claims.length is not None:
-        lines.append(f"uploads of {' to '.join(show_size(size) for size in claims.length)}")
-    said = {
-        "content type": claims.type,
-        "from": claims.ip,
-        "for": claims.sub,
-        "audience": claims.aud,
-        "digest": claims.sha256,
-        "headers": [f"{name}: {value}" for name, value in claims.headers.items()],
-        "response": [f"{name}: {value}" for name, value in claims.response.items()],
-    }
-    for name, value in said.items():
-        if value:
-            lines.append(f"{name} {value if isinstance(value, str) else ', '.join(value)}")
-    lines += ["only over HTTPS"] if claims.https else []
-    lines += ["never replaces an object"] if claims.create else []
-    return lines
-
-
-def _as_json(
-    inbound: Inbound, claims: Claims | None, admission: Admission | None, denied: Denied | None
-) -> dict[str, object]:
-    about: dict[str, object] = {
-        "admitted": denied is None,
-        "method": inbound.method,
-        "path": _shown_path(inbound),
-        "claims": None if claims is None else msgspec.to_builtins(claims),
-    }
-    if admission is not None:
-        about |= {"signing_key": admission.grant.signing_key, "key_identity": admission.grant.identity.hex()}
-    if denied is not None:
-        about |= {
-            "code": denied.code,
-            "status": denied.status,
-            "reason": denied.text,
-            "mend": MEND.get(denied.code, ""),
-        }
-    return about
-
-
-def _shown_path(inbound: Inbound) -> str:
-    return inbound.raw_path.decode("latin-1")
+        asked.close()

@@ -1,6 +1,12 @@
-"""`valetstore keys`: create, import, list, show, retire signing keys. A running gateway notices at once."""
+"""`valetstore keys`: create, import, list, show, retire signing keys. A running gateway notices at once.
 
+Rule 1: a secret is printed when it is made and when it is asked for, never otherwise.
+Rule 2: names that begin with `_` are the gateway's own; no command here touches them.
+"""
+
+import contextlib
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +19,7 @@ from valetstore.cli.options import (
     Size,
     comma_list,
     json_option,
+    new_file,
     print_json,
     read_file,
     settings_options,
@@ -29,8 +36,8 @@ from valetstore.keys.material import (
     private_pem,
     public_pem,
 )
-from valetstore.keys.ring import KeyRecord
-from valetstore.keys.ringfile import RingFile, new_record, record_of, write_private
+from valetstore.keys.ring import KeyRecord, check_not_reserved
+from valetstore.keys.ringfile import RingFile, new_record, record_of, unknown_name, write_private
 from valetstore.units import show_duration, show_size
 
 
@@ -53,7 +60,7 @@ def profile_options(function: Any) -> Any:
                 metavar="OPS",
                 help=f"Operations, of {', '.join(sorted(OPERATIONS))}. [{','.join(DEFAULT_OPERATIONS)}]",
             ),
-            click.option("--ttl-max", type=Duration(), help="Longest life of a key it signs."),
+            click.option("--ttl-max", type=Duration(minimum=1), help="Longest life of a key it signs."),
             click.option("--length-max", type=Size(), help="Largest upload."),
             click.option(
                 "--type",
@@ -99,12 +106,12 @@ def make_profile(
     )
 
 
-@click.group("keys")
+@click.group("keys", short_help="Signing keys: create, import, list, show, retire.")
 def command() -> None:
     """Signing keys: create, import, list, show, retire."""
 
 
-@command.command("create")
+@command.command("create", short_help="Create a signing key.")
 @click.argument("name")
 @settings_options
 @json_option
@@ -112,32 +119,32 @@ def command() -> None:
 @profile_options
 @click.option(
     "--private-out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
     help="Write the private key there; keep no copy.",
 )
-def create(settings: Settings, name: str, alg: str, private_out: Path | None, as_json: bool, **limits: Any) -> None:
+def create(settings: Settings, name: str, alg: str, private_out: str | None, as_json: bool, **limits: Any) -> None:
     """Create a signing key NAME.
 
     What the options say is its profile: what keys signed by it may do at most. HS256 has one secret for signing
     and checking; for the others the gateway keeps the public half, and the private half beside the ring for `sign`
     on this machine, or in --private-out FILE alone.
     """
+    check_not_reserved(name)
     ring = RingFile(settings.load().data)
     record, private = new_record(name, alg, make_profile(**limits))
     if private is None and private_out is not None:
         raise ConfigInvalid("--private-out: HS256 has no private half; take EdDSA, ES256 or RS256")
     pem = None if private is None else private_pem(private)
-    if pem is not None and private_out is not None:
-        if private_out.exists():
-            raise ConfigInvalid(f"--private-out {private_out}: exists; choose another file")
-        write_private(private_out, pem.encode())
+    out = None if private_out is None else new_file("--private-out", private_out)
+    if pem is not None and out is not None:
+        write_private(out, pem.encode())
     try:
-        ring.add(record, None if private_out else pem)
+        ring.add(record, None if out else pem)
     except ConfigInvalid:
-        if pem is not None and private_out is not None:
-            private_out.unlink(missing_ok=True)
+        if pem is not None and out is not None:
+            out.unlink(missing_ok=True)
         raise
-    kept = None if pem is None else (private_out or ring.private_path(name)).absolute()
+    kept = None if pem is None else (out or ring.private_path(name)).absolute()
     if as_json:
         print_json(_created(record, kept))
         return
@@ -148,7 +155,7 @@ def create(settings: Settings, name: str, alg: str, private_out: Path | None, as
         click.echo(f"{record.public_key}private key: {kept}")
 
 
-@command.command("import")
+@command.command("import", short_help="Import a public key, a JWK Set or a shared secret.")
 @click.argument("name")
 @settings_options
 @json_option
@@ -158,9 +165,7 @@ def create(settings: Settings, name: str, alg: str, private_out: Path | None, as
 @click.option(
     "--secret-encoding",
     type=click.Choice(["text", "base64url", "hex"]),
-    default="text",
-    show_default=True,
-    help="How the secret is written; text is the bytes as they are, without a final newline.",
+    help="How the secret is written; text is the bytes as they are, without a final newline.  [default: text]",
 )
 @click.option("--kid", help="The key id that tokens name; default NAME, or as in the JWK.")
 @profile_options
@@ -170,7 +175,7 @@ def import_(
     public_key: Path | None,
     jwks: Path | None,
     secret_file: Path | None,
-    secret_encoding: str,
+    secret_encoding: str | None,
     kid: str | None,
     as_json: bool,
     **limits: Any,
@@ -181,15 +186,17 @@ def import_(
     """
     if sum(source is not None for source in (public_key, jwks, secret_file)) != 1:
         raise ConfigInvalid("keys import: give exactly one of --public-key, --jwks and --secret-file")
+    if secret_encoding is not None and secret_file is None:
+        raise ConfigInvalid(f"--secret-encoding {secret_encoding}: is for --secret-file alone")
+    check_not_reserved(name)
     profile = make_profile(**limits)
     if public_key is not None:
-        public = load_public(_text(public_key))
-        found = [Jwk("", algorithm_of(public), None, public_pem(public))]
+        found = [_from_pem(public_key)]
     elif jwks is not None:
         found = _from_jwks(jwks)
     else:
         assert secret_file is not None
-        found = [Jwk("", "HS256", check_secret(_secret(read_file(secret_file), secret_encoding)), None)]
+        found = [_from_secret(secret_file, secret_encoding or "text")]
     if kid is not None and len(found) > 1:
         raise ConfigInvalid("--kid: the JWK Set holds several keys, which have ids of their own")
     names = [name] if len(found) == 1 else [f"{name}-{number}" for number in range(1, len(found) + 1)]
@@ -218,20 +225,21 @@ def list_(settings: Settings, as_json: bool) -> None:
         return
     if not records:
         click.echo("There is no signing key yet; `valetstore serve` or `valetstore keys create` makes one.", err=True)
-    for record in records:
-        click.echo(f"{record.name:24} {record.algorithm:6} {_state(record):28} {_limits(record.profile)}")
+    else:
+        _print_table(records)
 
 
-@command.command("show")
+@command.command("show", short_help="Show a signing key.")
 @click.argument("name")
 @settings_options
 @json_option
 @click.option("--secret", "with_secret", is_flag=True, help="Print an HS256 key's secret too.")
 def show(settings: Settings, name: str, with_secret: bool, as_json: bool) -> None:
     """Show the signing key NAME: its public half, its state, its profile."""
+    check_not_reserved(name)
     key = RingFile(settings.load().data).load().named(name)
     if key is None:
-        raise ConfigInvalid(f"signing key {name!r}: there is none of that name; `valetstore keys list` shows them")
+        raise unknown_name(name)
     record = key.record
     about = _described(record)
     if with_secret and record.secret is not None:
@@ -248,7 +256,7 @@ def show(settings: Settings, name: str, with_secret: bool, as_json: bool) -> Non
         click.echo(f"secret (base64url): {record.secret}")
 
 
-@command.command("retire")
+@command.command("retire", short_help="Retire a signing key, at once or after a while.")
 @click.argument("name")
 @settings_options
 @json_option
@@ -257,15 +265,10 @@ def retire(settings: Settings, name: str, after: int, as_json: bool) -> None:
     """Retire the signing key NAME: keys it signed are refused, at once or --after a while.
 
     To rotate: create a new signing key, sign with it, then retire the old one after the longest life of its keys.
+    What is retired stays so; a later end than the one that is set is refused.
     """
     at = int(time.time()) + after
-
-    def step(records: list[KeyRecord]) -> list[KeyRecord]:
-        if name not in {record.name for record in records}:
-            raise ConfigInvalid(f"signing key {name!r}: there is none of that name; `valetstore keys list` shows them")
-        return [msgspec.structs.replace(r, retires_at=at) if r.name == name else r for r in records]
-
-    RingFile(settings.load().data).change(step)
+    RingFile(settings.load().data).retire(name, at)
     if as_json:
         print_json({"name": name, "retires_at": at})
     else:
@@ -273,17 +276,25 @@ def retire(settings: Settings, name: str, after: int, as_json: bool) -> None:
 
 
 def _from_jwks(path: Path) -> list[Jwk]:
-    try:
-        return read_jwks(read_file(path))
-    except ConfigInvalid as error:
-        raise ConfigInvalid(f"--jwks {path}: {error}") from error
+    data = read_file("--jwks", path)
+    with _naming("--jwks", path):
+        return read_jwks(data)
 
 
-def _text(path: Path) -> str:
-    try:
-        return read_file(path).decode("ascii")
-    except UnicodeDecodeError:
-        raise ConfigInvalid(f"--public-key {path}: is not PEM text") from None
+def _from_pem(path: Path) -> Jwk:
+    data = read_file("--public-key", path)
+    with _naming("--public-key", path):
+        try:
+            public = load_public(data.decode("ascii"))
+        except UnicodeDecodeError:
+            raise ConfigInvalid("is not PEM text") from None
+        return Jwk("", algorithm_of(public), None, public_pem(public))
+
+
+def _from_secret(path: Path, encoding: str) -> Jwk:
+    data = read_file("--secret-file", path)
+    with _naming("--secret-file", path):
+        return Jwk("", "HS256", check_secret(_secret(data, encoding)), None)
 
 
 def _secret(data: bytes, encoding: str) -> bytes:
@@ -293,7 +304,16 @@ def _secret(data: bytes, encoding: str) -> bytes:
             return b64url_decode(text.rstrip(b"="))
         return bytes.fromhex(text.decode("ascii")) if encoding == "hex" else text
     except ValueError:
-        raise ConfigInvalid(f"--secret-file: its content is not {encoding}") from None
+        raise ConfigInvalid(f"its content is not {encoding}") from None
+
+
+@contextlib.contextmanager
+def _naming(option: str, path: Path) -> Iterator[None]:
+    """Whatever is wrong with a file's content is said with the option and the file."""
+    try:
+        yield
+    except ConfigInvalid as error:
+        raise ConfigInvalid(f"{option} {path}: {error}") from error
 
 
 def _created(record: KeyRecord, private: Path | None) -> dict[str, object]:
@@ -319,6 +339,17 @@ def _described(record: KeyRecord) -> dict[str, object]:
     }
 
 
+def _print_table(records: Sequence[KeyRecord]) -> None:
+    """One line for each, below the heads; the key id only where one differs from its name."""
+    rows = [("NAME", "KID", "ALG", "STATE", "ALLOWS")]
+    rows += [(r.name, r.kid, r.algorithm, _state(r), _limits(r.profile)) for r in records]
+    shown = [0, 1, 2, 3] if any(r.kid != r.name for r in records) else [0, 2, 3]
+    widths = {column: max(len(row[column]) for row in rows) for column in shown}
+    for row in rows:
+        cells = [row[column].ljust(widths[column]) for column in shown]
+        click.echo("  ".join([*cells, row[4]]))
+
+
 def _state(record: KeyRecord) -> str:
     if record.retires_at is None:
         return "active"
@@ -329,7 +360,7 @@ def _state(record: KeyRecord) -> str:
 def _limits(profile: Profile) -> str:
     said = [", ".join(profile.operations)]
     said += [f"below {' or '.join(profile.prefixes)}"] if profile.prefixes else []
-    said += [f"for up to {show_duration(profile.ttl_seconds_max)}"] if profile.ttl_seconds_max else []
+    said += [f"for up to {show_duration(profile.ttl_seconds_max)}"] if profile.ttl_seconds_max is not None else []
     said += [f"at most {show_size(profile.length_bytes_max)}"] if profile.length_bytes_max is not None else []
     said += [f"types {', '.join(profile.types)}"] if profile.types else []
     said += [f"from {', '.join(profile.networks)}"] if profile.networks else []

@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from valetstore import __version__
+from valetstore.cli.options import Refused
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.signing import SigningRefused
 
@@ -60,9 +61,12 @@ def main() -> None:
     except ConfigInvalid as error:
         _fail(str(error), 2)
     except Denied as denied:
-        _fail(denied.text, 2)
+        # The table's sentences are for a client with a key; the detail is about what was named here.
+        _fail(denied.detail or denied.text, 2)
     except SigningRefused as refused:
         _fail(f"refused: {refused}", 1)
+    except Refused as refused:
+        _fail(str(refused), 1)
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:

@@ -15,6 +15,13 @@ from valetstore.units import parse_duration, parse_size
 
 ENVIRONMENT_CONFIG: Final = "VALETSTORE_CONFIG"
 
+SECONDS_MAX: Final = 100 * 365 * 86400
+"""A hundred years: what is longer is a mistake, and dates end."""
+
+
+class Refused(Exception):  # noqa: N818 - reads as what happened
+    """What was asked for is well said and cannot be done: one sentence that names the thing; exit status 1."""
+
 
 class Settings:
     """Where the settings come from; read as often as they are needed (a reload reads them again)."""
@@ -62,12 +69,21 @@ class Duration(click.ParamType[Any]):
 
     name = "duration"
 
+    def __init__(self, minimum: int = 0, maximum: int = SECONDS_MAX) -> None:
+        self._minimum = minimum
+        self._maximum = maximum
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Seconds, or a usage error that says what is allowed."""
         try:
-            return value if isinstance(value, int) else parse_duration(value)
+            seconds = value if isinstance(value, int) else parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if seconds < self._minimum:
+            self.fail(f"{value!r}: must be {self._minimum} second or more", param, ctx)
+        if seconds > self._maximum:
+            self.fail(f"{value!r}: must be {self._maximum // 86400}d or less", param, ctx)
+        return seconds
 
 
 class Size(click.ParamType[Any]):
@@ -75,12 +91,18 @@ class Size(click.ParamType[Any]):
 
     name = "size"
 
+    def __init__(self, minimum: int = 0) -> None:
+        self._minimum = minimum
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Bytes, or a usage error that says what is allowed."""
         try:
-            return value if isinstance(value, int) else parse_size(value)
+            size = value if isinstance(value, int) else parse_size(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if size < self._minimum:
+            self.fail(f"{value!r}: must be {self._minimum} byte or more", param, ctx)
+        return size
 
 
 class SizeRange(click.ParamType[Any]):
@@ -95,8 +117,8 @@ class SizeRange(click.ParamType[Any]):
         low, _, high = value.rpartition("-")
         try:
             pair = parse_size(low or "0"), parse_size(high)
-        except ValueError as error:
-            self.fail(f"{error}; a range is MIN-MAX, as 1-10MiB", param, ctx)
+        except ValueError:
+            self.fail(f"{value!r}: must be MIN-MAX in bytes or units, as 1-10MiB", param, ctx)
         if pair[0] > pair[1]:
             self.fail(f"{value!r}: the minimum is larger than the maximum", param, ctx)
         return pair
@@ -107,9 +129,21 @@ def comma_list(_ctx: click.Context, _param: click.Parameter, values: tuple[str, 
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
 
 
-def read_file(path: Path) -> bytes:
-    """A file the user named; raises ConfigInvalid."""
+def read_file(option: str, path: Path) -> bytes:
+    """A file the user named with an option; raises ConfigInvalid."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
+        raise ConfigInvalid(f"{option} {path}: cannot be read: {error.strerror}") from error
+
+
+def new_file(option: str, text: str) -> Path:
+    """A file the user wants to have made: it must not exist, its folder must. Raises ConfigInvalid."""
+    path = Path(text)
+    if not text or text.endswith("/"):
+        raise ConfigInvalid(f"{option} {text!r}: must be the name of a file")
+    if os.path.lexists(path):
+        raise ConfigInvalid(f"{option} {text!r}: exists; choose another file")
+    if not path.parent.is_dir():
+        raise ConfigInvalid(f"{option} {text!r}: {path.parent} is no folder; make it first")
+    return path

@@ -2,6 +2,8 @@
 
 Each is signed with the gateway's own key for /_valet/echo/. A path is what the key signs, so a proxy that
 decodes, merges or normalises it breaks keys; a changed Host breaks the dialects that sign it.
+
+A public URL's certificate is verified, as its clients do; the gateway's own on loopback is not (`door.py`).
 """
 
 import http.client
@@ -11,6 +13,7 @@ import time
 from typing import Final
 from urllib.parse import urlsplit
 
+from valetstore.cli.door import connection, is_loopback
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.native import PARAMETER, Claims
 from valetstore.keys.ring import INTERNAL_NAME
@@ -31,15 +34,19 @@ _PATHS: Final = {
 }
 
 
-def probe(url: str, ring: RingFile) -> list[str]:
-    """Faults found on the way through `url`, one sentence each; [] where requests arrive as they were sent."""
+def probe(url: str, ring: RingFile, *, direct: bool) -> list[str]:
+    """Faults found on the way through `url`, one sentence each; [] where requests arrive as they were sent.
+
+    `direct` says that it is the gateway's own listener, not what its clients are told.
+    """
+    verified = not (direct and is_loopback(url))
     try:
         token = _token(ring)
     except ConfigInvalid as error:
         return [str(error)]
     faults = []
     for path, what in _PATHS.items():
-        fault = _probe(url, f"{_PREFIX}{path}", what, token)
+        fault = _probe(url, f"{_PREFIX}{path}", what, token, verified)
         if fault:
             faults.append(fault)
             if fault.startswith("cannot be reached"):
@@ -53,11 +60,16 @@ def _token(ring: RingFile) -> str:
     return token_for(Signer.from_ring(ring, INTERNAL_NAME), claims)
 
 
-def _probe(url: str, path: str, what: str, token: str) -> str:
+def _probe(url: str, path: str, what: str, token: str, verified: bool) -> str:
     """ "" where the request arrived as sent, else what became of it."""
     parts = urlsplit(url)
     try:
-        status, text = _get(parts.scheme, parts.hostname or "", parts.port, f"{path}?{PARAMETER}={token}")
+        status, text = _get(url, f"{path}?{PARAMETER}={token}", verified)
+    except ssl.SSLCertVerificationError as error:
+        return (
+            f"cannot be reached: {url}: its certificate is not trusted: {error.verify_message}; "
+            "where it is signed by an authority of your own, name that one's file in SSL_CERT_FILE"
+        )
     except ssl.SSLError as error:
         return f"cannot be reached: {url}: TLS fails: {error.reason or error}"
     except (OSError, http.client.HTTPException) as error:
@@ -76,12 +88,11 @@ def _probe(url: str, path: str, what: str, token: str) -> str:
     return ""
 
 
-def _get(scheme: str, host: str, port: int | None, target: str) -> tuple[int, bytes]:
-    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-    connection = kind(host, port, timeout=_SECONDS)
+def _get(url: str, target: str, verified: bool) -> tuple[int, bytes]:
+    asked = connection(url, _SECONDS, verified=verified)
     try:
-        connection.request("GET", target)
-        response = connection.getresponse()
+        asked.request("GET", target)
+        response = asked.getresponse()
         return response.status, response.read()
     finally:
-        connection.close()
+        asked.close()

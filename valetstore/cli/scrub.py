@@ -36,10 +36,10 @@ class _Progress:
             click.echo("\r\033[K", err=True, nl=False)
 
 
-@click.command("scrub")
+@click.command("scrub", short_help="Compare all objects with the digests kept at upload.")
 @settings_options
 @json_option
-@click.option("--rate", type=Size(), metavar="BYTES", help="Read at most so many bytes a second, as 20MiB.")
+@click.option("--rate", type=Size(minimum=1), metavar="BYTES", help="Read at most so many bytes a second, as 20MiB.")
 @click.option("--dry-run", is_flag=True, help="Report bad objects and leave them where they are.")
 def command(settings: Settings, rate: int | None, dry_run: bool, as_json: bool) -> int:
     """Re-read all objects and compare them with the digests kept when they were uploaded.

@@ -25,7 +25,7 @@ EXIT_HELD = 3
 EXIT_TAKEN = 4
 
 
-@click.command("serve")
+@click.command("serve", short_help="Run the gateway.")
 @settings_options
 @click.option(
     "--listen",
@@ -128,7 +128,7 @@ def _run(
         if examples:
             from valetstore.cli.examples import print_examples
 
-            print_examples(config, urls[0])
+            print_examples(config)
 
     async def run() -> None:
         daemon = Daemon(config, load, os.environ)

@@ -2,12 +2,14 @@
 
 import asyncio
 import socket
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from valetstore.metrics import CONTENT_TYPE, Metrics
+
+IDLE_SECONDS: Final = 15
 
 
 class MetricsListener:
@@ -29,7 +31,9 @@ class MetricsListener:
         await self._manager.shutdown(timeout=0)
 
     def _protocol(self) -> "_QuietProtocol":
-        return _QuietProtocol(self._manager, loop=asyncio.get_running_loop())
+        # aiohttp's access log would print queries. Its keep-alive timeout also ends connections that never ask.
+        settings: dict[str, Any] = {"access_log": None, "keepalive_timeout": IDLE_SECONDS}
+        return _QuietProtocol(self._manager, loop=asyncio.get_running_loop(), **settings)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != "/metrics" or request.method not in ("GET", "HEAD"):

@@ -83,7 +83,11 @@ class Reply:
         elif exchange.message.version == (1, 0):
             lines.append(b"Connection: keep-alive\r\n")
         lines.append(b"\r\n")
-        return b"".join(lines)
+        head = b"".join(lines)
+        # Every source of a header is checked where it enters; this is the last door.
+        if head.count(b"\r") != len(lines) or head.count(b"\n") != len(lines):
+            raise ValueError("a header would split the response")
+        return head
 
 
 def problem(denied: Denied) -> Reply:

@@ -8,6 +8,7 @@ Rule 2: telling never waits and never fails.
 import re
 import time
 from typing import Final, Literal
+from urllib.parse import unquote
 
 from valetstore.audit import Audit, AuditEvent, rfc3339
 from valetstore.edge.exchange import Exchange
@@ -18,8 +19,9 @@ from valetstore.inbound import Inbound
 from valetstore.metrics import Metrics
 from valetstore.redact import MASK, redact
 
-# A whole native key: a confused client puts one into a path. Less than that can be somebody's file name.
-_KEY: Final = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+", re.ASCII)
+# A whole native key: a confused client puts one into a path. Less than that can be somebody's file name. The
+# run is taken whole, whether or not the rest follows: so no text is looked at twice.
+_RUN: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*", re.ASCII)
 # Whatever a credential needs to be recognised by `redact`; most user agents have nothing of it.
 _SUSPECT: Final = re.compile(r"eyJ|[=?]|%3d|bearer|sharedkey|aws|['\"]", re.IGNORECASE)
 
@@ -125,8 +127,17 @@ class Story:
         try:
             path = self._exchange.message.path.partition("?")[0] if self._inbound is None else self._inbound.path
         except Denied:
-            path = self._exchange.message.path.partition("?")[0]
-        return _KEY.sub(MASK, path) if "eyJ" in path else path
+            path = unquote(self._exchange.message.path.partition("?")[0])
+        return _RUN.sub(_masked, path) if path.count(".") >= 2 else path
+
+
+def _masked(run: re.Match[str]) -> str:
+    """Three parts as long as the shortest token's, or MASK."""
+    parts = run[0].split(".")
+    for first, second, third in zip(parts, parts[1:], parts[2:], strict=False):
+        if len(first) >= 16 and len(second) >= 16 and len(third) >= 32:
+            return MASK
+    return run[0]
 
 
 def _reason(denied: Denied) -> str:

@@ -46,8 +46,8 @@ class Lease:
         """Give the use back, unless it was committed or nobody can know whether it was: then it is spent."""
         if self._reservation is None or self._settled:
             return
-        # A storage fault after `committing` may have come after the rename: the use stays spent.
-        unknown = not isinstance(error, Denied) or error.code in {"storage_error", "storage_unavailable"}
+        # A store says where it may have published all the same; of anything else that is not a refusal nobody knows.
+        unknown = not isinstance(error, Denied) or error.evidence.get("unsure") is True
         if not (self._is_committing and unknown):
             await self._replay.release(self._reservation)
         else:

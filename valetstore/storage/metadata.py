@@ -7,6 +7,7 @@ Rule 2: a file without a (readable, matching) attribute is served with what the 
 import errno
 import mimetypes
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 import msgspec
 
 from valetstore.errors import Denied
-from valetstore.storage.promise import MD5, Metadata, ObjectInfo
+from valetstore.storage.promise import KEPT_HEADERS, MD5, Metadata, ObjectInfo
 
 ATTRIBUTE: Final = "user.valetstore"
 RECORD_BYTES_MAX: Final = 4_000
@@ -55,6 +56,11 @@ def describe(size: int, mtime_ns: int, metadata: Metadata, digests: Mapping[str,
         metadata=metadata,
         digests=dict(digests),
     )
+
+
+_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
+_TOKEN: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]*", re.ASCII)
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _etag(metadata: Metadata, digests: Mapping[str, bytes]) -> str:
@@ -106,7 +112,18 @@ def stored(fd: int) -> Record | None:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return record if record.v == _VERSION else None
+    return record if record.v == _VERSION and _is_sendable(record) else None
+
+
+def _is_sendable(record: Record) -> bool:
+    """Whether it is what `encode` could have written: whoever may write the file may write the attribute."""
+    texts = (record.content_type or "", *record.headers.values(), *record.user.values())
+    return (
+        _ETAG.fullmatch(record.etag) is not None
+        and record.headers.keys() <= KEPT_HEADERS
+        and all(_TOKEN.fullmatch(name) for name in record.user)
+        and not any(_CONTROL.search(text) for text in texts)
+    )
 
 
 def read(fd: int, state: os.stat_result, name: str) -> ObjectInfo:

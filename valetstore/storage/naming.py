@@ -7,9 +7,11 @@ conditions, to replace or delete it) holds the key's lock from the look to the c
 Rule 3: what returns is durable: the folder is synced after the call, the folders above it before.
 """
 
+import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 from valetstore.conditions import ANY, Conditions, Outcome
@@ -64,7 +66,7 @@ class Naming:
                     created = self._create(temp, target, folder, size, taken)
                 else:
                     created = self._put(temp, target, folder, size, conditions)
-                self._durable.sync(folder, target.root.bucket)
+                self._sync_name(folder, target)
             except (FileNotFoundError, _NameTaken):
                 continue  # the folder was pruned, or the name was taken, between two of our calls
             else:
@@ -90,14 +92,15 @@ class Naming:
             present = _judge(folder, target, conditions)
             if present is None:
                 return self._link(temp, target, folder, size)
-            with self._quota.charged(target.root, size - present.st_size):
+            with self._quota.charged(target.root, size - present.st_size), _deciding():
                 temp.replace(folder, target.entry)
         return False
 
     def _link(self, temp: TempFile, target: Target, folder: int, size: int) -> bool:
         with self._quota.charged(target.root, size):
             try:
-                temp.link(folder, target.entry)
+                with _deciding():
+                    temp.link(folder, target.entry)
             except FileExistsError:
                 raise _NameTaken from None
         return True
@@ -114,15 +117,36 @@ class Naming:
                 present = _judge(folder, target, conditions, for_removal=True)
                 if present is None:
                     return False
-                os.unlink(target.entry, dir_fd=folder)
+                with _deciding():
+                    os.unlink(target.entry, dir_fd=folder)
                 with self._quota.charged(target.root, -present.st_size):
                     pass
-            self._durable.sync(folder, target.root.bucket)
+            self._sync_name(folder, target)
         finally:
             os.close(folder)
         if target.root.tidies:
             self._folders.prune(target.root, target.root_fd, target.folder)
         return True
+
+    def _sync_name(self, folder: int, target: Target) -> None:
+        try:
+            self._durable.sync(folder, target.root.bucket)
+        except Denied as denied:
+            raise Denied(denied.code, _MAYBE, **denied.evidence, unsure=True) from denied
+
+
+_MAYBE: Final = "The change may have been made all the same."
+
+
+@contextmanager
+def _deciding() -> Iterator[None]:
+    """Around the call that decides: after EIO nobody knows whether it has."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise Denied("storage_error", _MAYBE, errno=error.errno, error=error.strerror, unsure=True) from error
 
 
 class _NameTaken(Exception):  # noqa: N818 - not an error: look again

@@ -3,7 +3,9 @@
 Rule 1: every way to an object takes an Admission; there is no flag and no second door.
 Rule 2: no operating system error leaves a store. It raises Denied: `not_found`, `conflict`, `exists`,
 `precondition_failed`, `storage_full`, `storage_unavailable` (try again later), `storage_error` (a fault).
-Rule 3: an answer means durable. What `publish` and `delete` return from has survived a power cut.
+Rule 3: a refusal means that nothing was changed. Where that cannot be known (the disk failed after the
+name was given or taken), its evidence says `unsure`.
+Rule 4: an answer means durable. What `publish` and `delete` return from has survived a power cut.
 """
 
 from typing import Protocol
@@ -17,13 +19,16 @@ MD5 = "md5"
 SHA256 = "sha256"
 
 
+KEPT_HEADERS = frozenset({"content-disposition", "content-encoding", "content-language", "cache-control", "expires"})
+"""Representation headers that are kept beside the content type."""
+
+
 class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an uploader says about an object; kept with it and returned with it.
 
-    `headers` are the representation headers kept beside the content type, by lower-case name
-    (content-disposition, content-encoding, content-language, cache-control, expires); `user` is the
-    uploader's own, by lower-case name without any dialect's prefix. Values are header text (latin-1).
-    `md5_etag` asks for the body's MD5 as entity tag, which some dialects' clients rely on.
+    `headers` are those of KEPT_HEADERS, by lower-case name; `user` is the uploader's own, by lower-case name
+    without any dialect's prefix. Values are header text (latin-1). `md5_etag` asks for the body's MD5 as entity
+    tag, which some dialects' clients rely on.
     """
 
     content_type: str | None = None

@@ -1,6 +1,7 @@
 """Room for uploads: what the volume has free, less what running uploads have announced.
 
-Rule 1: an upload holds its room from `begin` until it is published or dropped; every way out releases it.
+Rule 1: an upload is refused at once where what it announces does not fit; it holds the room for its next
+bytes until it is published or dropped, and every way out releases it.
 Rule 2: this refuses early and politely. The file system has the last word: its ENOSPC is `storage_full` too.
 Rule 3: counts are of this process. What other workers have announced and not written is not seen, which
 `free-bytes-min` has to cover; a quota is exact all the same, since `quota.py` decides it again at publish.
@@ -17,6 +18,10 @@ from valetstore.storage.roots import Root
 
 FRESH_SECONDS: Final = 1.0
 """How long a measured volume is believed; bytes written since are subtracted meanwhile."""
+
+
+AHEAD_BYTES: Final = 64 * 2**20
+"""How far ahead of its bytes an upload holds room: who announces all there is must not keep others out."""
 
 
 class Space:
@@ -41,21 +46,31 @@ class Space:
 
         `replaces` is the size of the object that goes when this one comes: a quota counts one of them.
         """
-        hold = Hold(self, volume, root, replaces)
-        hold.extend(length or 0)
+        hold = Hold(self, volume, root, length or 0, replaces)
+        self.check(volume, root, length or 0, replaces)
+        hold.extend(min(length or 0, AHEAD_BYTES))
         return hold
+
+    def check(self, volume: int, root: Root, count: int, replaces: int) -> None:
+        """Raise `storage_full` where so many more bytes do not fit as things stand; nothing is set aside."""
+        used = self._quota.used(root) if root.quota is not None else 0
+        with self._lock:
+            self._check(volume, root, count, used - replaces)
 
     def reserve(self, volume: int, root: Root, count: int, replaces: int) -> None:
         """For `Hold`: count bytes as announced, or raise `storage_full`."""
         used = self._quota.used(root) if root.quota is not None else 0
         with self._lock:
-            if self._free.get(volume, 0) - self._announced[volume] - self._free_min < count:
-                raise Denied("storage_full", volume=volume, free=self._free.get(volume), needed=count)
+            self._check(volume, root, count, used - replaces)
             if root.quota is not None:
-                if used - replaces + self._held[root.bucket] + count > root.quota:
-                    raise full(root)
                 self._held[root.bucket] += count
             self._announced[volume] += count
+
+    def _check(self, volume: int, root: Root, count: int, used: int) -> None:
+        if self._free.get(volume, 0) - self._announced[volume] - self._free_min < count:
+            raise Denied("storage_full", volume=volume, free=self._free.get(volume), needed=count)
+        if root.quota is not None and used + self._held[root.bucket] + count > root.quota:
+            raise full(root)
 
     def spend(self, volume: int, count: int) -> None:
         """For `Hold`: announced bytes are written now."""
@@ -75,8 +90,9 @@ class Space:
 class Hold:
     """One upload's room. Used by one thread at a time."""
 
-    def __init__(self, space: Space, volume: int, root: Root, replaces: int = 0) -> None:
+    def __init__(self, space: Space, volume: int, root: Root, length: int = 0, replaces: int = 0) -> None:
         self._space = space
+        self._length = length
         self._replaces = replaces
         self._volume = volume
         self._root = root
@@ -94,7 +110,7 @@ class Hold:
         missing = self._written + count - self._announced
         if missing > 0:
             self._space.measure(self._volume, fd)
-            self.extend(missing)
+            self.extend(max(missing, min(AHEAD_BYTES, self._length - self._announced)))
         self._written += count
         self._space.spend(self._volume, count)
 
