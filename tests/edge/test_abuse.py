@@ -34,8 +34,7 @@ def test_a_star_stands_for_any_characters(pattern: str, text: str, fits: bool) -
 
 def test_no_header_and_no_path_makes_the_others_wait(tmp_path: Path) -> None:
     """Texts that made a backtracking pattern look at each character again and again, in one request each."""
-    tables = {"listen": {}, "limits": {}}
-    with opened("http", tmp_path, tables) as door:
+    with opened("http", tmp_path) as door:
         gate = door.gate
         put = {"Content-Digest": "a" + " " * 14_990 + "a"}
         started = time.monotonic()
