@@ -45,7 +45,6 @@ def test_a_valid_key_is_let_in() -> None:
     assert admission.key.path == "/photos/cat.jpg"
     assert (admission.intent.operation, admission.grant.signing_key) == ("read", "hs256")
     assert admission.use is None
-    assert admission.body is None
 
 
 def test_the_default_is_to_refuse() -> None:

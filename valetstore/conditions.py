@@ -68,13 +68,16 @@ class Conditions(msgspec.Struct, frozen=True):
 
 
 def if_range_holds(inbound: Inbound, etag: str, modified: int) -> bool:
-    """Whether a Range is to be honoured (section 13.1.5): no If-Range, or it names exactly this state."""
+    """Whether a Range is to be honoured (section 13.1.5): no If-Range, or it names exactly this state.
+
+    A date names it only once its second is over: until then the object may change and keep it (section 8.8.2.2).
+    """
     value = inbound.header("if-range")
     if value is None:
         return True
     if value.startswith('"'):
         return value == etag
-    return parse_http_date(value) == modified
+    return parse_http_date(value) == modified and inbound.now - modified >= 1
 
 
 def _tags(inbound: Inbound, name: str) -> tuple[str, ...] | None:

@@ -280,6 +280,8 @@ def _check(config: Config) -> None:
             _network("listen.trusted-proxies", network)
     if config.keys.audience_required and not config.keys.audience:
         raise ConfigInvalid("keys.audience-required: true needs keys.audience, the name keys must give")
+    if config.audit.audit_required and config.audit.audit_to == "off":
+        raise ConfigInvalid("audit.audit-required: true needs audit.audit-to other than off")
     for name, bucket in config.buckets.items():
         try:
             check_bucket(name)

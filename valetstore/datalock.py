@@ -1,13 +1,20 @@
 """One gateway for one data directory: a lock that ends with the process that holds it, however it ends."""
 
+import errno
 import fcntl
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
 from valetstore.errors import ConfigInvalid
+
+_PATIENCE_SECONDS: Final = 0.3
+"""Who only asks for the holder has the lock for a moment; who serves has it for longer."""
+_PAUSE_SECONDS: Final = 0.02
 
 
 class DataHeld(Exception):  # noqa: N818 - reads as what happened
@@ -28,11 +35,11 @@ class DataLock:
         self._path = data / "state" / "lock"
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = _open(self._path)
         except OSError as error:
             raise ConfigInvalid(f"storage.data: {data}: cannot be written: {error.strerror}") from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._file)
         except BlockingIOError:
             os.close(self._file)
             found = holder(data)
@@ -41,14 +48,16 @@ class DataLock:
         self.say([])
 
     def say(self, addresses: list[str]) -> None:
-        """Write down who holds it, for whoever finds it held."""
+        """Write down who holds it, for whoever finds it held; where the volume is full or read-only, do not."""
         text = msgspec.json.encode(Holder(os.getpid(), addresses))
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, text, 0)
+        with suppress(OSError):  # it is held all the same, and reads go on
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, text, 0)
 
     def close(self) -> None:
         """Let go; the file stays, the lock does not."""
-        os.ftruncate(self._file, 0)
+        with suppress(OSError):
+            os.ftruncate(self._file, 0)
         os.close(self._file)
 
     def __enter__(self) -> Self:
@@ -56,6 +65,29 @@ class DataLock:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough for a lock
+
+
+def _lock(file: int) -> None:
+    """Lock it; BlockingIOError where another keeps it."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 def holder(data: Path) -> Holder | None:

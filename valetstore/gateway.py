@@ -46,7 +46,7 @@ class Gateway:
                 await self.replay.look(use, inbound.now)
         except Denied as denied:
             raise denied.because(**describe(grant, intent)) from None
-        return Admission(inbound, intent, grant, use, proof.body)
+        return Admission(inbound, intent, grant, use)
 
     def recheck(self, admission: Admission, now: float) -> None:
         """Revocation once more, before an upload is published: it may have lasted. Raises `key_revoked`."""

@@ -43,10 +43,14 @@ NONE: Final = "none"
 
 OTHER: Final = "other"
 
+CONNECTION_LOST: Final = "connection_lost"
+"""The code of an admitted request whose connection ended first."""
+
 DIALECTS_MAX: Final = 32
 """Dialects are named by their files in grants/, which this file does not know; it knows there are few."""
 
 _CODES: Final = frozenset(REFUSALS) | {OK}
+_FAILURES: Final = frozenset(REFUSALS) | {CONNECTION_LOST}
 _OPERATIONS: Final = OPERATIONS | {NONE}
 _DIALECT: Final = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,31}", re.ASCII)
 
@@ -92,6 +96,7 @@ class Snapshot(msgspec.Struct):
     """All figures of one process at one moment, as plain data: `msgspec.msgpack` carries it to another."""
 
     decisions: dict[Labels, int] = {}
+    failures: dict[Labels, int] = {}
     moved: dict[str, int] = {}
     first_byte: dict[str, Histogram] = {}
     duration: dict[str, Histogram] = {}
@@ -105,6 +110,7 @@ class Metrics:
     def __init__(self, version: str = "unknown") -> None:
         self._version = version
         self._decisions: dict[Labels, int] = {}
+        self._failures: dict[Labels, int] = {}
         # The two directions are there from the start: a rate needs the zero before the first byte.
         self._moved: dict[str, int] = {"in": 0, "out": 0}
         self._first_byte: dict[str, Histogram] = {}
@@ -124,6 +130,15 @@ class Metrics:
                 _known(code, _CODES),
             )
             self._decisions[row] = self._decisions.get(row, 0) + 1
+
+    def failed(self, dialect: str, operation: str, code: str) -> None:
+        """Count an admitted request that came to nothing; `code` is `connection_lost` or of the refusal table."""
+        row = (
+            self._known_dialect(dialect or NONE),
+            _known(operation or NONE, _OPERATIONS),
+            _known(code, _FAILURES),
+        )
+        self._failures[row] = self._failures.get(row, 0) + 1
 
     def moved(self, direction: Direction, count: int) -> None:
         """Count `count` bytes of bodies, received ("in") or sent ("out")."""
@@ -157,6 +172,7 @@ class Metrics:
                 log.exception("%s cannot be read", name)
         return Snapshot(
             dict(self._decisions),
+            dict(self._failures),
             dict(self._moved),
             {operation: _copy(histogram) for operation, histogram in self._first_byte.items()},
             {operation: _copy(histogram) for operation, histogram in self._duration.items()},
@@ -185,6 +201,8 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
     for snapshot in snapshots:
         for row, count in snapshot.decisions.items():
             merged.decisions[row] = merged.decisions.get(row, 0) + count
+        for row, count in snapshot.failures.items():
+            merged.failures[row] = merged.failures.get(row, 0) + count
         for direction, count in snapshot.moved.items():
             merged.moved[direction] = merged.moved.get(direction, 0) + count
         _add(merged.first_byte, snapshot.first_byte)
@@ -204,14 +222,10 @@ class _Families(Collector):
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
-        decisions = CounterMetricFamily(
-            "valetstore_decisions_total",
-            "Requests admitted (code ok) or refused.",
-            labels=("dialect", "operation", "code"),
+        yield _coded("valetstore_decisions_total", "Requests admitted (code ok) or refused.", self._snapshot.decisions)
+        yield _coded(
+            "valetstore_failures_total", "Admitted requests that came to nothing.", self._snapshot.failures
         )
-        for row, count in sorted(self._snapshot.decisions.items()):
-            decisions.add_metric(row, count)
-        yield decisions
         moved = CounterMetricFamily("valetstore_bytes_total", "Bytes of bodies moved.", labels=("direction",))
         for direction, count in self._snapshot.moved.items():
             moved.add_metric((direction,), count)
@@ -233,6 +247,13 @@ class _Families(Collector):
         build = GaugeMetricFamily("valetstore_build_info", "The version that runs.", labels=("version",))
         build.add_metric((self._version,), 1)
         yield build
+
+
+def _coded(name: str, text: str, rows: Mapping[Labels, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=("dialect", "operation", "code"))
+    for row, count in sorted(rows.items()):
+        family.add_metric(row, count)
+    return family
 
 
 def _asked(name: str, values: Mapping[Labels, float]) -> Metric:

@@ -30,7 +30,7 @@ def rules(length: int | None = None, most: int = 100, headers: dict[str, str] | 
     )
     limited = msgspec.structs.replace(grant, **more)
     intent = Intent("write", "/b/k", length=length)
-    return BodyRules.of(Admission(ask("PUT", headers=headers), intent, limited, None, None), most)
+    return BodyRules.of(Admission(ask("PUT", headers=headers), intent, limited, None), most)
 
 
 def promised(**headers: str) -> tuple[tuple[str, bytes], ...]:

@@ -17,4 +17,4 @@ def admitted(operation: Operation, bucket: str, name: str | None = None) -> Admi
         not_after=2**33,
     )
     intent = Intent(operation, key.path if key else f"/{bucket}/", key)
-    return Admission(Inbound("GET", b"/", (), now=0), intent, grant, None, None)
+    return Admission(Inbound("GET", b"/", (), now=0), intent, grant, None)

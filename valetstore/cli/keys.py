@@ -204,9 +204,7 @@ def import_(
         record_of(n, key.algorithm, profile, kid=kid or key.kid, secret=key.secret, public_key=key.public_key)
         for n, key in zip(names, found, strict=True)
     ]
-    ring = RingFile(settings.load().data)
-    for record in records:
-        ring.add(record)
+    RingFile(settings.load().data).add_all(records)
     if as_json:
         print_json([_described(record) for record in records])
     else:

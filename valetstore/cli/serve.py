@@ -2,16 +2,15 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Callable
 
 import click
 
+from valetstore.cli.logs import Log
 from valetstore.cli.options import Settings, settings_options
 from valetstore.config import Config, Listen
 from valetstore.datalock import DataHeld, DataLock
@@ -45,7 +44,6 @@ def command(
     settings, keys and certificate again and reopens the audit file. On a new data directory it creates the
     signing key `default`.
     """
-    logging.basicConfig(level=logging.INFO, format="valetstore: %(levelname)s: %(message)s", stream=sys.stderr)
     flags = {"listen": listen or None, "metrics": metrics, "workers": _number(workers)}
 
     def load() -> Config:
@@ -54,7 +52,8 @@ def command(
     config = load()
     if config.listen.workers != 1:
         raise ConfigInvalid(f"listen.workers: {config.listen.workers}: only 1 is supported in this version")
-    return _serve(config, load, examples)
+    with Log():
+        return _serve(config, load, examples)
 
 
 def _number(text: str | None) -> int | None:
@@ -72,14 +71,21 @@ def _serve(config: Config, load: Loader, examples: bool) -> int:
     _raise_descriptor_limit()
     try:
         with DataLock(config.data) as lock:
-            sockets = inherited_sockets(os.environ) or [bind("listen.listen", a) for a in config.listen.listen]
+            inherited = inherited_sockets(os.environ)
+            bound = [] if inherited else [bind("listen.listen", address) for address in config.listen.listen]
+            sockets = inherited or bound
             check_plain_http(sockets, config.listen)
             metrics = _metrics_socket(config.listen)
             RingFile(config.data).begin()
             scheme = "https" if config.listen.tls_cert else "http"
             urls = [show(s) if s.family == socket.AF_UNIX else f"{scheme}://{show(s)}" for s in sockets]
             lock.say(urls)
+            # Only our own: the service manager keeps what it has handed over.
+            paths = [sock.getsockname() for sock in bound if sock.family == socket.AF_UNIX]
             _run(config, load, sockets, metrics, urls, examples)
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
     except DataHeld as held:
         click.echo(f"valetstore: {held}", err=True)
         return EXIT_HELD
@@ -138,8 +144,4 @@ def _run(
         loop.add_signal_handler(signal.SIGHUP, daemon.reload)
         await daemon.run(sockets, metrics, on_ready)
 
-    paths = [sock.getsockname() for sock in sockets if sock.family == socket.AF_UNIX]
     uvloop.run(run())
-    for path in paths:
-        with contextlib.suppress(OSError):
-            os.unlink(path)

@@ -37,17 +37,46 @@ class ConnectionBook:
         self._open: set[GatewayProtocol] = set()
         self._lingering: set[GatewayProtocol] = set()
         self._by_address: Counter[str] = Counter()
+        self._handshakes: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def begin_handshake(self, address: Address | None) -> bool:
+        """Whether one more may begin a TLS handshake: as many as there may be connections, and no more.
+
+        One beyond the limits of connections still gets through here: only after the handshake can it be told.
+        """
+        group = self._group(address)
+        limits, others = self.limits, self._handshakes
+        if len(self._open) + others.total() >= limits.connections_max + LINGERING_MAX:
+            return self._turned_away(Denied("overloaded"), address)
+        if group and others[group] >= limits.connections_per_address_max:
+            return self._turned_away(Denied("rate_limited"), address)
+        others[group] += 1
+        return True
+
+    def end_handshake(self, address: Address | None) -> None:
+        """It became a connection, or nothing."""
+        group = self._group(address)
+        self._handshakes[group] -= 1
+        if not self._handshakes[group]:
+            del self._handshakes[group]
+
+    def _turned_away(self, denied: Denied, address: Address | None) -> bool:
+        self.refused(denied, "", address)
+        return False
+
+    def _group(self, address: Address | None) -> str:
+        """Whose connections are counted together; "" for those that are not counted by address."""
+        return "" if address is None or self._proxies.trusts(address) else address_group(address)
 
     def enter(self, connection: GatewayProtocol) -> Denied | None:
         """Write a connection in; what it is to be refused with, None where it may stay."""
         if len(self._open) >= self.limits.connections_max:
             return Denied("overloaded", retry_after=RETRY_SECONDS)
-        address = connection.address
-        if address is not None and not self._proxies.trusts(address):
-            group = address_group(address)
+        group = self._group(connection.address)
+        if group:
             if self._by_address[group] >= self.limits.connections_per_address_max:
                 return Denied("rate_limited", "Too many connections from this address.", retry_after=RETRY_SECONDS)
             self._by_address[group] += 1

@@ -16,6 +16,10 @@ from valetstore.inbound import Inbound
 EXPOSED: Final = ("ETag", "Content-Range", "Content-Length", "Accept-Ranges", "X-Valet-Error", "X-Request-Id")
 """Response headers that a page may always read."""
 
+ORIGIN_BYTES_MAX: Final = 512
+HEADER_NAME_BYTES_MAX: Final = 128
+"""Longer ones, which no browser sends, are matched with nothing."""
+
 RulesOf = Callable[[str], Sequence[CorsRule]]
 
 
@@ -32,7 +36,7 @@ class Cors:
         if origin is None or method is None:
             return Reply(204, [("Allow", "GET, HEAD, PUT, DELETE, OPTIONS")])
         asked = [name.strip().lower() for name in (inbound.header("access-control-request-headers") or "").split(",")]
-        for rule in self._rules_of(_bucket(inbound)):
+        for rule in self._rules_for(inbound):
             if _allows(rule, origin, method, [name for name in asked if name]):
                 return Reply(204, _preflight_headers(rule, origin, inbound))
         raise Denied("cors_not_allowed", "Ask the operator to add the origin, method and headers.")
@@ -40,7 +44,7 @@ class Cors:
     def headers(self, inbound: Inbound) -> list[Header]:
         """What an answer to this request carries; [] where there is no Origin or no rule for it."""
         origin = inbound.header("origin")
-        rules = self._rules_of(_bucket(inbound))
+        rules = self._rules_for(inbound)
         if not rules:
             return []
         if inbound.method == "OPTIONS":
@@ -53,15 +57,19 @@ class Cors:
         # A cache must not hand an answer without these headers to a page whose origin has a rule.
         return [("Vary", "Origin")]
 
-
-def _bucket(inbound: Inbound) -> str:
-    # The raw path will do: a bucket's name has no character that needs encoding.
-    return inbound.raw_path[1:].partition(b"/")[0].decode("latin-1")
+    def _rules_for(self, inbound: Inbound) -> Sequence[CorsRule]:
+        """Those of the bucket the path names; none where it is no path."""
+        try:
+            return self._rules_of(inbound.path[1:].partition("/")[0])
+        except Denied:
+            return ()
 
 
 def _allows(rule: CorsRule, origin: str, method: str, headers: Sequence[str]) -> bool:
     return (
-        any(_matches(pattern, origin) for pattern in rule.origins)
+        len(origin) <= ORIGIN_BYTES_MAX
+        and all(len(name) <= HEADER_NAME_BYTES_MAX for name in headers)
+        and any(_matches(pattern, origin) for pattern in rule.origins)
         and method in rule.methods
         and all(any(_matches(pattern.lower(), name) for pattern in rule.headers) for name in headers)
     )

@@ -72,13 +72,12 @@ class Exchange:
         message: RawRequestMessage,
         body: StreamReader,
         protocol: Connection,
-        writer: AbstractStreamWriter,
+        _writer: AbstractStreamWriter,
         task: "asyncio.Task[None]",
     ) -> None:
         self.message = message
         self.body = body
         self.protocol = protocol
-        self.writer = writer
         self.started = time.monotonic()
         self.status = 0
         self.bytes_in = 0
@@ -97,6 +96,11 @@ class Exchange:
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         return transport
+
+    def write_head(self, data: bytes) -> None:
+        """Write the answer's first bytes; raises ConnectionResetError where the client is gone."""
+        self.transport.write(data)
+        self.head_sent_at = time.monotonic()
 
     @property
     def body_is_whole(self) -> bool:

@@ -47,7 +47,8 @@ class Handler:
         self._audit = audit
         self._metrics = metrics
         self._transfers = transfers
-        self._hsts: Header = ("Strict-Transport-Security", f"max-age={hsts_seconds}")
+        # `max-age=0` would tell browsers to forget what they were told; 0 means to tell them nothing.
+        self._hsts: list[Header] = [("Strict-Transport-Security", f"max-age={hsts_seconds}")] if hsts_seconds else []
 
     async def __call__(self, exchange: Exchange) -> Answered:
         """Answer one request. Nothing but cancellation leaves this."""
@@ -88,7 +89,7 @@ class Handler:
             inbound = self._arrivals.inbound(exchange)
             story.arrived(inbound)
             if inbound.tls:
-                common.append(self._hsts)
+                common += self._hsts
             common += self._cors.headers(inbound)
             return await self._answer(exchange, inbound, story)
         except Denied as denied:

@@ -31,7 +31,8 @@ def bind(setting: str, address: str) -> socket.socket:
 
 def check_plain_http(sockets: list[socket.socket], settings: Listen) -> None:
     """Refuse plain HTTP towards a network unless it is asked for, or a proxy speaks TLS in front."""
-    if settings.tls_cert or settings.insecure_http or settings.trusted_proxies:
+    # A proxy that comes over a Unix socket stands in front of no other.
+    if settings.tls_cert or settings.insecure_http or set(settings.trusted_proxies) - {"unix"}:
         return
     for sock in sockets:
         if sock.family != socket.AF_UNIX and not ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback:

@@ -10,6 +10,7 @@ from aiohttp.web_protocol import RequestHandler
 from valetstore.metrics import CONTENT_TYPE, Metrics
 
 IDLE_SECONDS: Final = 15
+CUT_SECONDS: Final = 0.1
 
 
 class MetricsListener:
@@ -28,7 +29,8 @@ class MetricsListener:
         """Stop at once."""
         if self._server is not None:
             self._server.close()
-        await self._manager.shutdown(timeout=0)
+        # Never 0, which aiohttp takes for "as long as it lasts": a scraper keeps its connection.
+        await self._manager.shutdown(timeout=CUT_SECONDS)
 
     def _protocol(self) -> "_QuietProtocol":
         # aiohttp's access log would print queries. Its keep-alive timeout also ends connections that never ask.

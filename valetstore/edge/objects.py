@@ -72,7 +72,7 @@ class Objects:
         headers = download_headers(info, admission.grant)
         if inbound.method == "HEAD":
             # RFC 9110 section 14.2: a Range says nothing to a HEAD.
-            return Reply(200, headers, Unsent(info.size))
+            return Reply(200, headers, described_bytes=info.size)
         span = None
         if if_range_holds(inbound, info.etag, info.modified):
             span = requested_span(inbound.header("range"), info.size)
@@ -87,6 +87,9 @@ class Objects:
 
     async def _write(self, exchange: Exchange, admission: Admission, on_admitted: OnAdmitted) -> Reply:
         inbound, create_only = admission.inbound, admission.grant.create_only
+        if inbound.header("content-range") is not None:
+            # RFC 9110 section 14.4: what would replace the whole by a part is refused. `curl -C` sends it.
+            raise Denied("parameter_invalid", "A part of an object cannot be uploaded: leave Content-Range out.")
         rules = BodyRules.of(admission, self._config.limits.upload_bytes_max)
         metadata = metadata_of(inbound)
         conditions = Conditions.of(inbound)
@@ -167,20 +170,3 @@ class Objects:
         if limit < 1:
             raise Denied("parameter_invalid", f"`limit` is a number from 1 to {most}.")
         return min(limit, most)
-
-
-class Unsent:
-    """The body that a HEAD describes and does not send."""
-
-    def __init__(self, length: int) -> None:
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    async def send(self, exchange: Exchange, head: bytes) -> None:
-        """Only the head."""
-        exchange.transport.write(head)
-
-    def close(self) -> None:
-        """There is nothing to let go of."""

@@ -18,6 +18,10 @@ class Pace:
         self._since = now
         self._moved = 0
 
+    def paused(self, seconds: float) -> None:
+        """Leave out time in which it was not the peer that was waited for."""
+        self._since += seconds
+
     def moved(self, count: int, now: float) -> None:
         """Note `count` bytes; raises `request_timeout` where the last stretch was too slow."""
         self._moved += count

@@ -32,11 +32,14 @@ async def receive(
         async with asyncio.timeout(pace.grace_seconds) as deadline:
             while data := await exchange.body.readany():
                 deadline.reschedule(None)  # from here the store works, not the client
+                arrived = time.monotonic()
                 exchange.bytes_in += len(data)
                 rules.check_so_far(exchange.bytes_in)
                 await upload.write(data)
                 await lease.keep()
-                pace.moved(len(data), time.monotonic())
+                now = time.monotonic()
+                pace.paused(now - arrived)
+                pace.moved(len(data), now)
                 deadline.reschedule(loop.time() + pace.grace_seconds)
     except TimeoutError:
         raise Denied("request_timeout", "The body stopped arriving.") from None

@@ -23,7 +23,7 @@ _NO_LENGTH: Final = frozenset({204, 304})
 class Reply:
     """One reply. `headers` values are header text (latin-1); `body` is bytes, a Body to stream, or nothing.
 
-    `close` ends the connection after it.
+    `described_bytes` is the length of a body that is described and not sent: the answer to a HEAD.
     """
 
     def __init__(
@@ -32,17 +32,17 @@ class Reply:
         headers: list[Header] | None = None,
         body: bytes | Body = b"",
         *,
-        close: bool = False,
+        described_bytes: int | None = None,
     ) -> None:
         self.status = status
         self.headers = headers or []
         self.body = body
-        self.close = close
+        self._described_bytes = described_bytes
 
     @property
     def length(self) -> int:
-        """The body's length in bytes."""
-        return len(self.body)
+        """The body's length in bytes, sent or only described."""
+        return len(self.body) if self._described_bytes is None else self._described_bytes
 
     async def send(self, exchange: Exchange, common: list[Header]) -> None:
         """Write it, with the headers that all replies of this exchange carry.
@@ -50,16 +50,15 @@ class Reply:
         Raises ConnectionError where the client is gone. A refusal that comes before the body was read ends
         the connection: what follows on it would be the rest of that body.
         """
-        if self.close or not exchange.body_is_whole or exchange.protocol.is_closing:
+        if not exchange.body_is_whole or exchange.protocol.is_closing:
             exchange.keep_alive = False
         head = self._head(exchange, common)
         exchange.status = self.status
-        exchange.head_sent_at = time.monotonic()
         with_body = exchange.message.method != "HEAD" and self.status not in _NO_LENGTH
         if not with_body or not self.length:
-            exchange.transport.write(head)
+            exchange.write_head(head)
         elif isinstance(self.body, bytes):
-            exchange.transport.write(head + self.body)
+            exchange.write_head(head + self.body)
             exchange.bytes_out += len(self.body)
         else:
             await self.body.send(exchange, head)

@@ -10,10 +10,10 @@ from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from valetstore.config import Config
+from valetstore.edge.acceptor import Acceptor
 from valetstore.edge.book import ConnectionBook
 from valetstore.edge.exchange import Answered, Exchange
 from valetstore.edge.handler import Handler
-from valetstore.edge.listeners import BACKLOG
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.tls import Tls
 from valetstore.errors import ConfigInvalid
@@ -24,6 +24,8 @@ LINE_BYTES_MAX: Final = 16_384
 """One request line or header field: a key may take 8 KiB, and some share their line with a long name."""
 HEADERS_MAX: Final = 128
 CANCEL_SECONDS: Final = 2.0
+CUT_SECONDS: Final = 0.1
+"""Never 0, which aiohttp takes for "as long as it lasts"."""
 
 
 class Server:
@@ -40,7 +42,7 @@ class Server:
         call: Any = self._handle
         make: Any = Exchange
         self._manager = web.Server(call, request_factory=make)
-        self._listeners: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self, sockets: list[socket.socket]) -> None:
@@ -48,16 +50,15 @@ class Server:
         loop = asyncio.get_running_loop()
         self._sweeping = loop.create_task(self._book.sweep())
         for sock in sockets:
-            tls: dict[str, Any] = {}
-            if self._tls is not None and sock.family != socket.AF_UNIX:
-                tls = {"ssl": self._tls.context, "ssl_handshake_timeout": self.limits.header_seconds}
-            # Told again: uvloop listens anew, with a queue of 100.
-            self._listeners.append(await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG, **tls))
+            tls = self._tls.context if self._tls is not None and sock.family != socket.AF_UNIX else None
+            acceptor = Acceptor(sock, self._protocol, self._book, tls, self.limits.header_seconds)
+            acceptor.start()
+            self._acceptors.append(acceptor)
 
     async def stop(self, drain_seconds: float) -> None:
         """Stop accepting, end idle connections, let transfers finish for `drain_seconds`, cut the rest."""
-        for listener in self._listeners:
-            listener.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         # Not aiohttp's own `pre_shutdown`: it stops reading, also the bodies of running uploads.
         self._book.drain()
         loop = asyncio.get_running_loop()
@@ -66,7 +67,7 @@ class Server:
             await asyncio.sleep(0.02)
         if len(self._book):
             log.warning("%d connections did not end in %s s and are cut", len(self._book), drain_seconds)
-        await self._manager.shutdown(timeout=CANCEL_SECONDS if len(self._book) else 0)
+        await self._manager.shutdown(timeout=CANCEL_SECONDS if len(self._book) else CUT_SECONDS)
         if self._sweeping is not None:
             self._sweeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):

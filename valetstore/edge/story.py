@@ -16,7 +16,7 @@ from valetstore.errors import Denied
 from valetstore.gateway import describe
 from valetstore.grants.grant import Admission
 from valetstore.inbound import Inbound
-from valetstore.metrics import Metrics
+from valetstore.metrics import CONNECTION_LOST, Metrics
 from valetstore.redact import MASK, redact
 
 # A whole native key: a confused client puts one into a path. Less than that can be somebody's file name. The
@@ -66,23 +66,25 @@ class Story:
             self._decide("refused")
 
     def cut(self, error: BaseException) -> None:
-        """The connection ended before the exchange did."""
+        """The exchange was broken off: by a fault with the answer half out, or because the client is gone."""
         if isinstance(error, Denied):
             self._code, self._reason = error.code, _reason(error)
         elif not self._code:
-            self._code = "connection_lost"
+            self._code = CONNECTION_LOST if isinstance(error, ConnectionError) else "internal_error"
             self._reason = str(error)
 
     def over(self) -> None:
         """The exchange is over: a transfer line where bytes were moved, and the figures."""
         exchange = self._exchange
         took = time.monotonic() - exchange.started
-        operation = str(self._about.get("operation", ""))
+        dialect, operation = self._kind
         if exchange.head_sent_at is not None:
             self._metrics.first_byte(operation, exchange.head_sent_at - exchange.started)
         self._metrics.finished(operation, took)
         self._metrics.moved("in", exchange.bytes_in)
         self._metrics.moved("out", exchange.bytes_out)
+        if self._decision == "admitted" and self._code:
+            self._metrics.failed(dialect, operation, self._code)
         if self._decision == "admitted" and (operation == "write" or exchange.bytes_in or exchange.bytes_out):
             event = self._event("transfer")
             event.bytes = exchange.bytes_in or exchange.bytes_out
@@ -92,12 +94,15 @@ class Story:
 
     def _decide(self, decision: Literal["admitted", "refused"]) -> None:
         self._decision = decision
-        about = self._about
-        dialect, operation = str(about.get("dialect", "")), str(about.get("operation", ""))
-        self._metrics.decided(dialect, operation, self._code or "ok")
+        self._metrics.decided(*self._kind, self._code or "ok")
         event = self._event("decision")
         event.decision = decision
         self._audit.write(event)
+
+    @property
+    def _kind(self) -> tuple[str, str]:
+        """Dialect and operation, "" where they are not known."""
+        return str(self._about.get("dialect", "")), str(self._about.get("operation", ""))
 
     def _event(self, kind: Literal["decision", "transfer"]) -> AuditEvent:
         about, inbound = self._about, self._inbound

@@ -32,7 +32,7 @@ class Body(Protocol):
         """Bytes."""
 
     async def send(self, exchange: Exchange, head: bytes) -> None:
-        """Send head and body; counts `exchange.bytes_out`. Raises ConnectionError where the client is gone."""
+        """Send head and body; counts `exchange.bytes_out`, notes `exchange.head_sent_at`. Raises ConnectionError where the client is gone."""
 
     def close(self) -> None:
         """Let go of what it is read from; called once it is sent or given up."""
@@ -55,7 +55,7 @@ class ObjectBody:
         try:
             if self._count <= COPY_BYTES:
                 data = await self._read(self._start, self._count)
-                exchange.transport.write(head + data)
+                exchange.write_head(head + data)
                 exchange.bytes_out += len(data)
                 await self._taken(exchange)
             elif (descriptor := self._opened.fileno()) is not None and (out := _second_descriptor(exchange)):
@@ -82,10 +82,11 @@ class ObjectBody:
         return data
 
     async def _copy(self, exchange: Exchange, head: bytes) -> None:
-        exchange.transport.write(head)
         at, end = self._start, self._start + self._count
         while at < end:
             data = await self._read(at, min(COPY_BYTES, end - at))
+            if exchange.head_sent_at is None:
+                exchange.write_head(head)
             exchange.transport.write(data)
             await self._taken(exchange)
             at += len(data)
@@ -109,6 +110,8 @@ class ObjectBody:
                 continue
             if not sent:
                 raise Denied("storage_error", reason="the object became shorter while it was sent")
+            if exchange.head_sent_at is None:
+                exchange.head_sent_at = time.monotonic()  # the kernel has held the head back for these bytes
             at += sent
             exchange.bytes_out += sent
             self._pace.moved(sent, time.monotonic())

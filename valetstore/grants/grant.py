@@ -7,7 +7,7 @@ signing key's networks" are two groups, and no intersection has to be computed o
 """
 
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import msgspec
 
@@ -150,22 +150,11 @@ class Use(msgspec.Struct, frozen=True):
     keep_until: float
 
 
-class BodyProof(Protocol):
-    """What a dialect still has to prove about the body (signed chunks, a signed digest) before a commit."""
-
-    def feed(self, data: bytes) -> bytes:
-        """Take raw body bytes, return the object's bytes among them; raise Denied where proof fails."""
-
-    def finish(self) -> None:
-        """The body has ended: raise Denied unless everything is proven."""
-
-
 class Proof(msgspec.Struct, frozen=True):
-    """What `verify` hands on: the grant as signed, its signing key's limits, what the body must prove."""
+    """What `verify` hands on: the grant as signed, and its signing key's limits."""
 
     grant: Grant
     limits: Limits
-    body: BodyProof | None = None
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -179,7 +168,6 @@ class Admission(msgspec.Struct, frozen=True):
     intent: Intent
     grant: Grant
     use: Use | None
-    body: BodyProof | None
 
     @property
     def key(self) -> ObjectKey:

@@ -30,3 +30,7 @@ class Credential(NamedTuple):
     scheme: Scheme
     carrier: Carrier
     text: str
+
+    def __repr__(self) -> str:
+        """Never shows the key."""
+        return f"Credential({self.scheme.name}, {self.carrier})"

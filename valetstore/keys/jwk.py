@@ -21,6 +21,10 @@ class Jwk(NamedTuple):
     secret: bytes | None
     public_key: str | None
 
+    def __repr__(self) -> str:
+        """Never shows the secret."""
+        return f"Jwk(kid={self.kid!r}, algorithm={self.algorithm!r})"
+
 
 def read_jwks(data: bytes) -> list[Jwk]:
     """The keys of a JWK Set, or a single JWK; encryption keys are passed over. Raises ConfigInvalid."""

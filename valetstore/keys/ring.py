@@ -49,6 +49,10 @@ class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     retires_at: int | None = None
     profile: Profile = Profile()
 
+    def __repr__(self) -> str:
+        """Never shows the secret."""
+        return f"KeyRecord({self.name!r}, kid={self.kid!r}, algorithm={self.algorithm!r})"
+
 
 class SigningKey:
     """A record made ready for verifying: material loaded, profile parsed."""

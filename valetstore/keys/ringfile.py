@@ -69,18 +69,24 @@ class RingFile:
 
     def add(self, record: KeyRecord, private: str | None = None) -> KeyRing:
         """Add one signing key, its private half (PEM) beside the ring. Raises ConfigInvalid where it exists."""
-        check_not_reserved(record.name)
+        return self.add_all([record], private)
+
+    def add_all(self, new: list[KeyRecord], private: str | None = None) -> KeyRing:
+        """Add all of these or, where one cannot be, none; `private` is the first one's. Raises ConfigInvalid."""
+        for record in new:
+            check_not_reserved(record.name)
 
         def step(records: list[KeyRecord]) -> list[KeyRecord]:
-            for known in records:
-                if known.name == record.name:
+            known = {record.name for record in records}
+            for record in new:
+                if record.name in known:
                     raise ConfigInvalid(
                         f"signing key {record.name!r} exists; choose another name, then retire this one"
                     )
-            KeyRing([*records, record])  # raises before its name becomes a file's
+            KeyRing([*records, *new])  # raises before a name becomes a file's
             if private is not None:
-                write_private(self.private_path(record.name), private.encode())
-            return [*records, record]
+                write_private(self.private_path(new[0].name), private.encode())
+            return [*records, *new]
 
         return self.change(step)
 

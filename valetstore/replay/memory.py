@@ -13,6 +13,9 @@ from valetstore.replay.promise import LEASE_SECONDS, Reservation
 
 RETRY_SECONDS: Final = 5
 
+FORGET_AT_ONCE: Final = 1_000
+"""Entries dropped in one call: a million that end together must not stop the loop."""
+
 LATE_SECONDS: Final = 60
 """A request is judged by the moment it arrived, and may ask this much later: its disk was slow, no clock jumped."""
 
@@ -108,7 +111,9 @@ class MemoryReplaySet:
         if now < self._latest - self._skew:
             raise _unavailable("the clock has gone back")
         self._latest = max(self._latest, now)
-        while self._by_expiry and self._by_expiry[0][0] + self._skew < now:
+        for _ in range(FORGET_AT_ONCE):
+            if not self._by_expiry or self._by_expiry[0][0] + self._skew >= now:
+                return
             _, identity = heapq.heappop(self._by_expiry)
             entry = self._entries[identity]
             if entry.keep_until + self._skew >= now:
@@ -151,6 +156,7 @@ class MemoryReplaySet:
     def _spend(self, entry: _Entry, use: Use, now: float) -> None:
         entry.used += 1
         if use.window:
+            entry.windows = {source: until for source, until in entry.windows.items() if until > now}
             entry.windows[use.source] = now + use.window
 
 

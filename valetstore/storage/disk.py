@@ -5,9 +5,11 @@ Rule 2: everything that blocks runs in the store's own threads. `open_now` is th
 that knows what it does.
 """
 
+import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,10 +31,12 @@ from valetstore.storage.quota import Quota
 from valetstore.storage.reading import DiskObject, look
 from valetstore.storage.roots import Root, Roots
 from valetstore.storage.space import FRESH_SECONDS, Space
-from valetstore.storage.state import State, check_volume
+from valetstore.storage.state import State, check_volume, is_not_now, not_now
 from valetstore.storage.temp import TempFolder, folder_for
 from valetstore.storage.trouble import translated
 from valetstore.storage.upload import DiskUpload
+
+_log: Final = logging.getLogger("valetstore.storage")
 
 
 class _Ground(NamedTuple):
@@ -71,7 +75,7 @@ class DiskStore:
         if self.suspect:
             return f"a write failed on the volume of {', '.join(self.suspect)}: check it and restart"
         missing = self._roots.missing()
-        return f"{', '.join(missing)}: the folder is gone" if missing else ""
+        return f"{', '.join(missing)}: the folder is gone, or the volume it was on" if missing else ""
 
     # --- before serving ----------------------------------------------------------------------------
 
@@ -82,22 +86,43 @@ class DiskStore:
         """
         self._roots.check_apart(self._state.data)
         self._state.prepare()
-        check_volume(str(self._state.objects), self._temp)
-        try:
+        _warn(check_volume(str(self._state.objects), self._temp))
+        with _using_folders():
             for root in self._roots.existing():
-                self._prepare(root)
-        except OSError as error:
-            raise ConfigInvalid(f"a bucket's folder cannot be used: {error.filename}: {error.strerror}") from error
+                _warn(self._prepare(root))
 
-    def _prepare(self, root: Root) -> None:
-        root_fd = self._roots.open(root)
+    def _prepare(self, root: Root) -> str:
+        """Why the root cannot be written now; "" where all is well."""
         try:
-            if not root.read_only:
-                check_volume(root.path, folder_for(root_fd, root.path, self._temp))
-        finally:
-            os.close(root_fd)
-        if root.quota is not None:
-            self._quota.remeasure(root)
+            if root.quota is not None:
+                self._quota.remeasure(root)
+            if root.read_only:
+                return ""
+            root_fd = self._roots.open(root)
+            try:
+                return check_volume(root.path, folder_for(root_fd, root.path, self._temp))
+            finally:
+                os.close(root_fd)
+        except OSError as error:
+            if is_not_now(error):
+                return not_now(root.path, error)
+            raise
+
+    def probe(self) -> list[str]:
+        """Check every root's volume and change nothing: a gateway may run, the data directory be a new one.
+
+        Returns a sentence for each that cannot be written now. Blocks. Raises ConfigInvalid.
+        """
+        self._roots.check_apart(self._state.data)
+        if not self._state.objects.is_dir() or not self._state.temp.is_dir():  # never served
+            return [said for said in [check_volume(str(self._state.data), TempFolder(str(self._state.data)))] if said]
+        found = [check_volume(str(self._state.objects), self._temp)]
+        with _using_folders():
+            for root in self._roots.existing():
+                if not root.read_only:
+                    own = f"{root.path}/{TEMP_FOLDER}"
+                    found.append(check_volume(root.path, TempFolder(own if os.path.isdir(own) else root.path)))
+        return [said for said in found if said]
 
     def sweep(self) -> int:
         """Remove what crashed uploads have left behind; the number of files. Blocks; uploads may run."""
@@ -188,3 +213,16 @@ class DiskStore:
     async def close(self) -> None:
         """Finish what was promised, let go of everything."""
         await self._pool.close()
+
+
+@contextmanager
+def _using_folders() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigInvalid(f"a bucket's folder cannot be used: {error.filename}: {error.strerror}") from error
+
+
+def _warn(said: str) -> None:
+    if said:
+        _log.warning("%s", said)

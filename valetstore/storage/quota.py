@@ -38,8 +38,7 @@ class Quota:
     def remeasure(self, root: Root) -> int:
         """Walk the bucket and keep what that finds. For the start, while nobody stores. Raises OSError."""
         with self._locked(root) as fd:
-            os.ftruncate(fd, 0)
-            return self._read(fd, root)
+            return self._count(fd, root)
 
     @contextmanager
     def charged(self, root: Root, delta: int) -> Iterator[None]:
@@ -66,9 +65,12 @@ class Quota:
         if len(raw) == _COUNT.size:
             used: int = _COUNT.unpack(raw)[0]
             return used
+        return self._count(fd, root)
+
+    def _count(self, fd: int, root: Root) -> int:
         started = time.monotonic()
         used = self._measure(root)
-        os.pwrite(fd, _COUNT.pack(used), 0)
+        os.pwrite(fd, _COUNT.pack(used), 0)  # over the old count, which takes no room on a full volume
         seconds = time.monotonic() - started
         if seconds > _SLOW_SECONDS:
             _log.warning("bucket %s: measured %d bytes for its quota in %.1f s", root.bucket, used, seconds)

@@ -3,7 +3,9 @@
 Rule 1: a bucket exists when its folder does. Without a setting it is `<data>/objects/<bucket>`.
 Rule 2: an operator's root may itself be reached over a symbolic link; nothing below a root is.
 Rule 3: a configured root that was there and is gone is an unmounted disk, not a bucket to make anew: writes
-to the empty mount point would be hidden by the mount.
+to the empty mount point would be hidden by the mount. The same where the folder is still there and is on
+another device than before: `open` answers `storage_unavailable` until the device is back, or for good until a
+restart where the file system comes back under another number.
 """
 
 import os
@@ -22,6 +24,8 @@ from valetstore.storage.layout import LAYOUTS, Layout
 FOLDER_MODE = 0o700
 _OPEN = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _DEFAULTS = Bucket()
+_OBJECTS = ""
+"""No bucket's name: what is known of the folder of all buckets without a root of their own."""
 
 
 class Root(NamedTuple):
@@ -44,7 +48,7 @@ class Roots:
         self._settings = dict(buckets)
         self._create = create
         self._known: dict[str, Root] = {}
-        self._seen: set[str] = set()
+        self._seen: dict[str, int] = {}  # by configured bucket, and `_OBJECTS`: the device it was first found on
         self._lock = threading.Lock()
 
     def of(self, bucket: str) -> Root:
@@ -75,6 +79,8 @@ class Roots:
         Raises `storage_unavailable` where the disk it is on has gone, FileNotFoundError where there is no
         such bucket, OSError.
         """
+        if not root.is_configured and not self._is_same(_OBJECTS, self.objects):
+            raise Denied("storage_unavailable", missing=self.objects)
         try:
             fd = os.open(root.path, _OPEN if root.is_configured else _OPEN | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -82,10 +88,22 @@ class Roots:
             if root.bucket in self._seen or not os.path.isdir(os.path.dirname(root.path)):
                 raise Denied("storage_unavailable", missing=root.path) from None
             raise
-        if root.is_configured and root.bucket not in self._seen:
-            with self._lock:
-                self._seen.add(root.bucket)
+        if root.is_configured and not self._is_same(root.bucket, fd):
+            os.close(fd)
+            raise Denied("storage_unavailable", missing=root.path)
         return fd
+
+    def _is_same(self, seen: str, place: str | int) -> bool:
+        """Whether that folder is on the device it was first found on: a mount point outlives its mount."""
+        try:
+            device = os.stat(place).st_dev
+        except OSError:
+            return False
+        known = self._seen.get(seen)
+        if known is None:
+            with self._lock:
+                known = self._seen.setdefault(seen, device)
+        return known == device
 
     def check_apart(self, data: Path) -> None:
         """Raise ConfigInvalid where a configured root overlaps the data directory or another root.
@@ -106,9 +124,11 @@ class Roots:
             places[f"buckets.{name}.root"] = path
 
     def missing(self) -> list[str]:
-        """Folders that were there and have gone: of configured buckets, and the one of all others."""
-        watched = [self.objects, *(self.of(bucket).path for bucket in self._seen)]
-        return [path for path in watched if not os.path.isdir(path)]
+        """Folders that were there and have gone, or their device: of configured buckets, and the one of all others."""
+        with self._lock:
+            buckets = [bucket for bucket in self._seen if bucket != _OBJECTS]
+        watched = [(_OBJECTS, self.objects), *((bucket, self.of(bucket).path) for bucket in buckets)]
+        return [path for seen, path in watched if not (os.path.isdir(path) and self._is_same(seen, path))]
 
     def open_to_write(self, root: Root, *, create: bool = True) -> int:
         """The same for a write; makes the bucket, durably, where that is wanted and allowed.
@@ -135,6 +155,7 @@ class Roots:
     def existing(self) -> list[Root]:
         """Every bucket that has a folder now, by name. Raises OSError."""
         names = set(self._settings)
+        self._is_same(_OBJECTS, self.objects)  # what it is on from now on
         with os.scandir(self.objects) as entries:
             names.update(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
         return [root for root in map(self._named, sorted(names)) if root and os.path.isdir(root.path)]

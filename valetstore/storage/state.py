@@ -9,8 +9,11 @@
 
 Rule 1: nothing is served before `prepare` has returned; it is called once, by the holder of the data lock.
 Rule 2: a newer format is refused, never guessed at.
+Rule 3: a volume that is full or read-only now is no reason not to start: reads go on, and each write is told why
+it cannot be.
 """
 
+import errno
 import os
 import secrets
 from contextlib import suppress
@@ -47,7 +50,7 @@ class State:
                 folder.mkdir(FOLDER_MODE, exist_ok=True)
             self._check_format()
             for path in (self.folder, self.data, self.data.parent):
-                sync_folder(str(path))
+                _sync_where_writable(path)
         except OSError as error:
             raise ConfigInvalid(f"storage.data: {self.data}: {error.strerror}: {error.filename}") from error
 
@@ -74,15 +77,30 @@ class State:
         unnamed.rename(self.format)
 
 
-def check_volume(path: str, temp: TempFolder) -> None:
-    """Raise ConfigInvalid unless files for this root can carry their metadata. Leaves nothing behind."""
+def _sync_where_writable(folder: Path) -> None:
+    try:
+        sync_folder(str(folder))
+    except OSError as error:
+        if error.errno != errno.EROFS:  # nothing was changed there
+            raise
+
+
+def check_volume(path: str, temp: TempFolder) -> str:
+    """Raise ConfigInvalid where files for this root can never carry their metadata. Leaves nothing behind.
+
+    Returns why nothing can be written there now, as one sentence; "" where all is well.
+    """
     try:
         file = TempFile(temp)
     except OSError as error:
+        if is_not_now(error):
+            return not_now(path, error)
         raise ConfigInvalid(f"{path}: no file can be made here: {error.strerror}") from error
     try:
         os.setxattr(file.fd, ATTRIBUTE, bytes(RECORD_BYTES_MAX))
     except OSError as error:
+        if is_not_now(error) and not (error.errno == errno.ENOSPC and _has_room(file.fd)):
+            return not_now(path, error)
         raise ConfigInvalid(
             f"{path}: user extended attributes of {RECORD_BYTES_MAX} bytes are required and this file system "
             f"does not keep them: {error.strerror}"
@@ -90,3 +108,24 @@ def check_volume(path: str, temp: TempFolder) -> None:
     finally:
         with suppress(OSError):
             file.close()
+    return ""
+
+
+_NOT_NOW: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_ROOM_BYTES: Final = 2**16
+
+
+def is_not_now(error: OSError) -> bool:
+    """Whether it says that a volume is full or read-only, which may pass."""
+    return error.errno in _NOT_NOW
+
+
+def not_now(path: str, error: OSError) -> str:
+    """The sentence about a root that can be read and not be written."""
+    return f"{path}: cannot be written now, only read: {error.strerror}"
+
+
+def _has_room(fd: int) -> bool:
+    """Whether ENOSPC meant the attribute alone: ext4 answers so where its blocks are too small for it."""
+    state = os.fstatvfs(fd)
+    return state.f_bavail * state.f_frsize >= _ROOM_BYTES and state.f_favail > 0
