@@ -36,11 +36,26 @@ def test_a_read_only_bucket_is_not_deleted(start: Start) -> None:
     assert out == "valetstore: bucket 'ro': is read-only in the settings\n"
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["create", "photos"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["buckets", "list"], ["buckets", "create", "photos"], ["buckets", "delete", "photos"], ["scrub"]],
+)
 def test_before_the_first_start_it_says_what_sets_it_up(arguments: list[str], tmp_path: Path) -> None:
-    done = run_cli("buckets", *arguments, "--data", "data", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "data: is not set up yet; `valetstore serve` does that" in done.stderr
+    for _ in range(2):
+        done = run_cli(*arguments, "--data", "data", cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr == "valetstore: data: is not set up yet; `valetstore serve` does that\n"
+        assert not list(tmp_path.glob("data/*"))
+        (tmp_path / "data").mkdir(exist_ok=True)  # and the same where there is a folder of that name
+
+
+@as_root
+def test_scrub_as_root_leaves_anothers_data_alone(start: Start) -> None:
+    gate = start()
+    gate.stop()
+    os.chown(gate.data, 12345, 12346)
+    assert "belongs to user id 12345; run scrub as that user, not as root" in gate.cli("scrub", status=2)
+    assert "0 sound" in gate.cli("scrub", "--dry-run")  # sets nothing aside
 
 
 @as_root

@@ -171,6 +171,20 @@ def test_a_jwk_set_with_several_keys_is_imported_by_their_ids(tmp_path: Path) ->
     assert [(key["name"], key["kid"]) for key in json.loads(done.stdout)] == [("idp-1", "key-1"), ("idp-2", "key-2")]
 
 
+def test_a_jwk_set_is_imported_whole_or_not_at_all(tmp_path: Path) -> None:
+    keys = []
+    for number in (1, 2):
+        public = ed25519.Ed25519PrivateKey.generate().public_key()
+        keys.append(json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(public)) | {"kid": f"key-{number}"})
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": keys}))
+    run_cli("keys", "create", "idp-2", "--data", "data", cwd=tmp_path)
+    before = (tmp_path / "data/keys/ring.json").read_bytes()
+    done = run_cli("keys", "import", "idp", "--jwks", "jwks.json", "--data", "data", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'idp-2' exists" in done.stderr
+    assert (tmp_path / "data/keys/ring.json").read_bytes() == before
+
+
 def test_a_shared_secret_is_imported_in_each_encoding(tmp_path: Path) -> None:
     secret = os.urandom(32)
     (tmp_path / "hex").write_text(secret.hex() + "\n")

@@ -372,12 +372,15 @@ def test_a_root_that_went_away_is_unavailable_not_empty(tmp_path: Path) -> None:
             answer = door.ask(method, door.gate.sign(method, "/gone/x"), b"x" if method == "PUT" else None)
             assert answer.code == "storage_unavailable"
         assert door.ask("GET", door.gate.sign("LIST", "/gone/")).code == "storage_unavailable"
-        ready = door.ask("GET", "/_valet/ready")
-        assert ready.status == 503
-        assert str(root) in ready.json()["reasons"][0]
+        wait_until(lambda: door.ask("GET", "/_valet/ready").status == 503)
+        assert door.ask("GET", "/_valet/ready").json() == {"ready": False, "reasons": ["storage"]}
+        told = f"not ready (storage): {root}"
+        time.sleep(3)
+        assert door.gate.log.count(told) == 1
         root.mkdir()
         assert door.ask("GET", door.gate.sign("GET", "/gone/x")).code == "not_found"
-        assert door.ask("GET", "/_valet/ready").status == 200
+        wait_until(lambda: door.ask("GET", "/_valet/ready").status == 200)
+        assert "ready again" in door.gate.log
 
 
 def test_sighup_with_a_broken_certificate_is_refused_and_said(tmp_path: Path) -> None:
@@ -398,7 +401,8 @@ def test_a_ring_that_cannot_be_read_shows_in_readiness(tmp_path: Path) -> None:
         good = ring.read_bytes()
         ring.write_bytes(b"{")
         wait_until(lambda: door.ask("GET", "/_valet/ready").status == 503)
-        assert "key ring" in door.ask("GET", "/_valet/ready").json()["reasons"][0]
+        assert door.ask("GET", "/_valet/ready").json()["reasons"] == ["key_ring"]
+        assert "not ready (key_ring): the key ring changed and is refused" in door.gate.log
         ring.write_bytes(good)
         wait_until(lambda: door.ask("GET", "/_valet/ready").status == 200)
 

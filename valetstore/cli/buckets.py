@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from valetstore.cli.options import Refused, Settings, json_option, print_json, settings_options
+from valetstore.cli.options import Refused, Settings, check_served, json_option, print_json, settings_options
 from valetstore.config import Config
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.keys.owner import hand_over_folder
@@ -87,12 +87,11 @@ _SAID = {"conflict": "is not empty", "operation_not_allowed": "is read-only in t
 @contextlib.contextmanager
 def _named(bucket: str, config: Config) -> Iterator[None]:
     """Say what a store refuses as it reads on a command line: with the bucket's name, and nothing about keys."""
+    check_served(config)
     try:
         yield
     except Denied as denied:
         if denied.code == "object_key_invalid":
             why = "is reserved: it is the gateway's own" if bucket == RESERVED_BUCKET else f"is none. {denied.detail}"
             raise ConfigInvalid(f"bucket name {bucket!r}: {why}") from None
-        if denied.code == "storage_unavailable" and not (config.data / "objects").is_dir():
-            raise Refused(f"{config.data}: is not set up yet; `valetstore serve` does that") from None
         raise Refused(f"bucket {bucket!r}: {_SAID.get(denied.code, denied.detail or denied.text)}") from None

@@ -54,6 +54,16 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def check_served(config: Config) -> None:
+    """Raise ConfigInvalid where the data directory was never served, and so has no folder for buckets yet."""
+    try:
+        (config.data / "objects").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigInvalid(f"{config.data}: is not set up yet; `valetstore serve` does that") from None
+    except OSError as error:
+        raise ConfigInvalid(f"{config.data}: cannot be read: {error.strerror}") from error
+
+
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--json`, given to the command as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)

@@ -21,7 +21,7 @@ from valetstore.edge.metrics_listener import MetricsListener
 from valetstore.edge.objects import Objects
 from valetstore.edge.proxies import TrustedProxies
 from valetstore.edge.server import Server
-from valetstore.edge.service import Service
+from valetstore.edge.service import Reason, Service
 from valetstore.edge.tls import Tls
 from valetstore.edge.transfers import Transfers
 from valetstore.errors import ConfigInvalid
@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS: Final = 0.25
 """How often the key ring and the certificate are looked at: a change holds within a second."""
+
+STORE_WATCH_SECONDS: Final = 2.0
+"""How often the store is asked whether its folders are there."""
+STORE_PATIENCE_SECONDS: Final = 10.0
 
 
 class Daemon:
@@ -61,7 +65,8 @@ class Daemon:
         self._replay = MemoryReplaySet(config.replay.replay_entries_max, config.keys.clock_skew_seconds)
         self._metrics = Metrics(__version__)
         self._transfers = Transfers()
-        self._service = Service([self._why_not_ready])
+        self._store_trouble = self._store.why_not_ready()
+        self._service = Service([self._audit_reason, self._key_ring_reason, self._storage_reason])
         self._audit = Audit(config.audit, config.data)
         self._proxies = TrustedProxies(listen.trusted_proxies)
         self._book = ConnectionBook(config.limits, self._proxies, self._metrics, self._audit)
@@ -81,6 +86,7 @@ class Daemon:
         self._audit.start()
         metrics = MetricsListener(self._metrics)
         tasks = [asyncio.create_task(self._watch()), asyncio.create_task(asyncio.to_thread(self._store.sweep))]
+        tasks.append(asyncio.create_task(self._watch_store()))
         if self._watchdog is not None:
             tasks.append(asyncio.create_task(self._pat_watchdog(self._watchdog)))
         try:
@@ -160,10 +166,32 @@ class Daemon:
             if bucket.root:
                 gauge("valetstore_disk_free_bytes", {"volume": name}, partial(_free_bytes, Path(bucket.root)))
 
-    def _why_not_ready(self) -> str:
-        if self._audit.required and not self._audit.accepting:
-            return "the audit cannot be written"
-        return self._ring_trouble or self._store.why_not_ready()
+    def _audit_reason(self) -> tuple[Reason, str] | None:
+        trouble = self._audit.required and not self._audit.accepting
+        return ("audit", "the audit cannot be written") if trouble else None
+
+    def _key_ring_reason(self) -> tuple[Reason, str] | None:
+        return ("key_ring", self._ring_trouble) if self._ring_trouble else None
+
+    def _storage_reason(self) -> tuple[Reason, str] | None:
+        # A failed sync is known at once and without a look at the disk; then the store looks at none.
+        trouble = self._store.why_not_ready() if self._store.suspect else self._store_trouble
+        return ("storage", trouble) if trouble else None
+
+    async def _watch_store(self) -> None:
+        """Remember what the store says of its disks: readiness is asked for on the event loop, and must not wait."""
+        while True:
+            looking = asyncio.create_task(asyncio.to_thread(self._store.why_not_ready))
+            try:
+                await asyncio.wait((looking,), timeout=STORE_PATIENCE_SECONDS)
+                if not looking.done():
+                    self._store_trouble = "a disk does not answer"
+                    self._service.reasons()
+                self._store_trouble = await looking
+            except OSError as error:
+                self._store_trouble = str(error)
+            self._service.reasons()
+            await asyncio.sleep(STORE_WATCH_SECONDS)
 
     async def _watch(self) -> None:
         while True:

@@ -3,8 +3,8 @@
 Rule 1: one transfer holds a bounded amount of memory, however slow its client is.
 Rule 2: the head has gone out with a length, so a fault on the way cuts the connection: a client must
 never take a part for the whole.
-Rule 3: the event loop does not wait for a disk: bytes that are not in the page cache are read by a thread
-before they are sent.
+Rule 3: the event loop does not wait for a disk where that can be seen: a stretch whose ends are not in the
+page cache is read by a thread before it is sent.
 """
 
 import asyncio

@@ -89,24 +89,19 @@ class DiskStore:
         _warn(check_volume(str(self._state.objects), self._temp))
         with _using_folders():
             for root in self._roots.existing():
-                _warn(self._prepare(root))
+                if not root.read_only:
+                    with _going_on(root.path):
+                        self._prepare(root)
+                if root.quota is not None:
+                    with _going_on(str(self._state.quota)):
+                        self._quota.remeasure(root)
 
-    def _prepare(self, root: Root) -> str:
-        """Why the root cannot be written now; "" where all is well."""
+    def _prepare(self, root: Root) -> None:
+        root_fd = self._roots.open(root)
         try:
-            if root.quota is not None:
-                self._quota.remeasure(root)
-            if root.read_only:
-                return ""
-            root_fd = self._roots.open(root)
-            try:
-                return check_volume(root.path, folder_for(root_fd, root.path, self._temp))
-            finally:
-                os.close(root_fd)
-        except OSError as error:
-            if is_not_now(error):
-                return not_now(root.path, error)
-            raise
+            _warn(check_volume(root.path, folder_for(root_fd, root.path, self._temp)))
+        finally:
+            os.close(root_fd)
 
     def probe(self) -> list[str]:
         """Check every root's volume and change nothing: a gateway may run, the data directory be a new one.
@@ -114,15 +109,18 @@ class DiskStore:
         Returns a sentence for each that cannot be written now. Blocks. Raises ConfigInvalid.
         """
         self._roots.check_apart(self._state.data)
-        if not self._state.objects.is_dir() or not self._state.temp.is_dir():  # never served
-            return [said for said in [check_volume(str(self._state.data), TempFolder(str(self._state.data)))] if said]
-        found = [check_volume(str(self._state.objects), self._temp)]
-        with _using_folders():
-            for root in self._roots.existing():
-                if not root.read_only:
-                    own = f"{root.path}/{TEMP_FOLDER}"
-                    found.append(check_volume(root.path, TempFolder(own if os.path.isdir(own) else root.path)))
+        data = str(self._state.data)
+        is_served = os.path.isdir(self._state.objects) and os.path.isdir(self._state.temp)
+        found = [check_volume(data, self._temp if is_served else TempFolder(data))]
+        if is_served:
+            with _using_folders():
+                found += [self._probe(root) for root in self._roots.existing() if not root.read_only]
         return [said for said in found if said]
+
+    @staticmethod
+    def _probe(root: Root) -> str:
+        own = f"{root.path}/{TEMP_FOLDER}"
+        return check_volume(root.path, TempFolder(own if os.path.isdir(own) else root.path))
 
     def sweep(self) -> int:
         """Remove what crashed uploads have left behind; the number of files. Blocks; uploads may run."""
@@ -221,6 +219,17 @@ def _using_folders() -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigInvalid(f"a bucket's folder cannot be used: {error.filename}: {error.strerror}") from error
+
+
+@contextmanager
+def _going_on(path: str) -> Iterator[None]:
+    """A volume that is full or read-only now is told, and not more."""
+    try:
+        yield
+    except OSError as error:
+        if not is_not_now(error):
+            raise
+        _warn(not_now(path, error))
 
 
 def _warn(said: str) -> None:
