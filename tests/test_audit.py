@@ -630,3 +630,23 @@ def test_redacting_is_quick_whatever_the_text(text: str) -> None:
     started = time.monotonic()
     redact(text * 10_000)
     assert time.monotonic() - started < 1
+
+
+def test_a_read_only_place_is_no_reason_not_to_start_unless_the_audit_is_required(
+    audits: Callable[..., Audit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads go on from a disk that cannot be written; the lines are lost, counted, and written once they can be."""
+
+    def refuse(self: FileSink) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FileSink, "open", refuse)
+        audit = audits()
+        assert not audit.accepting
+        audit.write(event(1))
+        with pytest.raises(ConfigInvalid, match="audit-to"):
+            Audit(config.Audit(audit_required=True), tmp_path).start()
+    eventually(lambda: audit.accepting)
+    audit.close()
+    assert numbers(read((tmp_path / "audit.log").read_bytes())) == [1]

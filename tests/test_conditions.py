@@ -150,3 +150,11 @@ def test_a_weak_tag_of_the_object_never_matches_strongly() -> None:
 def test_a_range_is_honoured_only_for_exactly_this_state(value: str | None, holds: bool) -> None:
     inbound = ask(headers={} if value is None else {"if-range": value})
     assert if_range_holds(inbound, TAG, THEN) is holds
+
+
+@pytest.mark.parametrize(("age", "holds"), [(0.0, False), (0.9, False), (1.0, True), (-5.0, False)])
+def test_a_date_names_a_state_once_its_second_is_over(age: float, holds: bool) -> None:
+    """Section 8.8.2.2: until then the object may change again and keep the date. A tag names it at once."""
+    inbound = ask(headers={"if-range": http_date(THEN)}, now=THEN + age)
+    assert if_range_holds(inbound, TAG, THEN) is holds
+    assert if_range_holds(ask(headers={"if-range": TAG}, now=THEN + age), TAG, THEN)

@@ -56,11 +56,22 @@ def test_every_code_of_the_refusal_table_is_a_label(metrics: Metrics) -> None:
     assert set(REFUSALS) <= found
 
 
+def test_what_was_admitted_and_failed_is_counted_beside_the_decisions(metrics: Metrics) -> None:
+    metrics.decided("native", "write", "ok")
+    metrics.failed("native", "write", "storage_full")
+    metrics.failed("native", "write", "connection_lost")
+    name = "valetstore_failures_total"
+    assert value(metrics, name, dialect="native", operation="write", code="storage_full") == 1
+    assert value(metrics, name, dialect="native", operation="write", code="connection_lost") == 1
+    assert value(metrics, "valetstore_decisions_total", dialect="native", operation="write", code="ok") == 1
+
+
 @given(st.lists(st.tuples(st.text(), st.text(), st.text()), max_size=200))
 def test_no_text_of_a_request_can_make_more_than_a_few_series(rows: list[tuple[str, str, str]]) -> None:
     metrics = Metrics()
     for dialect, operation, code in rows:
         metrics.decided(dialect, operation, code)
+        metrics.failed(dialect, operation, code)
         metrics.first_byte(operation, 0.1)
         metrics.finished(operation, 0.1)
     snapshot = metrics.snapshot()
@@ -68,6 +79,8 @@ def test_no_text_of_a_request_can_make_more_than_a_few_series(rows: list[tuple[s
     operations = OPERATIONS | {"other", "none"}
     assert {row[1] for row in snapshot.decisions} <= operations
     assert {row[2] for row in snapshot.decisions} <= {*REFUSALS, "ok", "other"}
+    assert {row[1] for row in snapshot.failures} <= operations
+    assert {row[2] for row in snapshot.failures} <= {*REFUSALS, "connection_lost", "other"}
     assert set(snapshot.first_byte) | set(snapshot.duration) <= operations
     assert sum(snapshot.decisions.values()) == len(rows)
     samples(metrics.exposition())
@@ -156,6 +169,7 @@ def worker(number: int) -> Metrics:
     metrics = Metrics()
     metrics.decided("native", "read", "ok")
     metrics.decided("native", "read", ["ok", "key_used"][number % 2])
+    metrics.failed("native", "write", ["storage_error", "connection_lost"][number % 2])
     metrics.moved("out", 100)
     metrics.first_byte("read", 0.002)
     metrics.finished(["read", "write"][number % 2], 20)
@@ -174,6 +188,7 @@ def test_several_workers_figures_add_up_to_one_exposition() -> None:
 
     assert at("valetstore_decisions_total", dialect="native", operation="read", code="ok") == 5
     assert at("valetstore_decisions_total", dialect="native", operation="read", code="key_used") == 1
+    assert at("valetstore_failures_total", dialect="native", operation="write", code="storage_error") == 2
     assert at("valetstore_bytes_total", direction="out") == 300
     assert at("valetstore_time_to_first_byte_seconds_count", operation="read") == 3
     assert at("valetstore_request_duration_seconds_sum", operation="read") == 40

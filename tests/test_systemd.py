@@ -158,6 +158,7 @@ def exposed() -> set[str]:
     """Every sample name of an exposition where everything has happened and everyone has registered."""
     metrics = Metrics()
     metrics.decided("native", "read", "ok")
+    metrics.failed("native", "read", "storage_error")
     metrics.first_byte("read", 1)
     metrics.finished("read", 1)
     for name, row in metrics_module._ASKED.items():
@@ -170,6 +171,7 @@ def labels_of(name: str) -> set[str]:
     known = {"job", "instance"}  # what the scraping Prometheus adds
     own = {
         "valetstore_decisions_total": {"dialect", "operation", "code"},
+        "valetstore_failures_total": {"dialect", "operation", "code"},
         "valetstore_bytes_total": {"direction"},
         "valetstore_time_to_first_byte_seconds_bucket": {"operation", "le"},
         "valetstore_request_duration_seconds_bucket": {"operation", "le"},
@@ -204,6 +206,13 @@ def test_the_alert_rules_name_only_codes_that_exist() -> None:
     codes = {code for group in re.findall(r'code=~?"([^"]+)"', text) for code in group.split("|")}
     assert codes
     assert codes <= metrics_module._CODES
+
+
+def test_storage_that_fails_an_admitted_request_is_an_alert_and_shown() -> None:
+    """An upload meets the disk only after it was admitted, and its decision counts as ok."""
+    told = [(ROOT / "config" / "alerts.yml").read_text(), " ".join(expressions())]
+    for text in told:
+        assert re.search(r'valetstore_failures_total\{code=~"storage_full\|storage_unavailable\|storage_error', text)
 
 
 def test_promtool_finds_no_fault_in_the_alert_rules() -> None:

@@ -9,6 +9,7 @@ Lines reach the kernel within 100 ms; they are not synced one by one.
 """
 
 import datetime
+import errno
 import logging
 import re
 import threading
@@ -32,6 +33,8 @@ GATHER_SECONDS: Final = 0.05
 
 RETRY_SECONDS: Final = 0.2
 """How long the writer waits after a failure before it tries again."""
+
+_NOT_WRITABLE_NOW: Final = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 
 BATCH_LINES: Final = 500
 
@@ -143,7 +146,11 @@ class Audit:
             self._sink.open()
         except OSError as error:
             where = getattr(self._sink, "path", "standard output")
-            raise ConfigInvalid(f"audit: {where}: cannot be opened: {error.strerror or error}") from error
+            if error.errno not in _NOT_WRITABLE_NOW or self.required:
+                raise ConfigInvalid(f"audit.audit-to: {where}: cannot be opened: {error.strerror or error}") from error
+            # Reads go on from a full or read-only disk; lines are dropped and counted until it can be written.
+            self._failing = True
+            log.error("audit lines cannot be written: %s: %s", where, error.strerror)
         # A daemon: a sink that hangs inside the kernel must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()

@@ -6,6 +6,7 @@ BlockingIOError, one that fails another OSError; the lines that were not written
 Rule 3: whole lines only. What was left of a torn one is ended by a newline before the next.
 """
 
+import errno
 import os
 import select
 import socket
@@ -106,6 +107,8 @@ class FileSink(StreamSink):
 
     def write(self, lines: deque[bytes]) -> None:
         """As `Sink.write`."""
+        if self._fd < 0:
+            raise OSError(errno.EBADF, "the file is not open")
         try:
             super().write(lines)
         except OSError:

@@ -22,7 +22,7 @@ class DataHeld(Exception):  # noqa: N818 - reads as what happened
 
 
 class Holder(msgspec.Struct):
-    """Who serves a data directory: process id, and the addresses it accepts on (URLs)."""
+    """Who serves a data directory: process id (0: not known), and the addresses it accepts on (URLs)."""
 
     pid: int
     addresses: list[str]
@@ -43,7 +43,7 @@ class DataLock:
         except BlockingIOError:
             os.close(self._file)
             found = holder(data)
-            who = f"process {found.pid} ({', '.join(found.addresses)})" if found else "another process"
+            who = f"process {found.pid} ({', '.join(found.addresses)})" if found and found.pid else "another process"
             raise DataHeld(f"storage.data: {data}: is served by {who}; one data directory has one gateway") from None
         self.say([])
 
@@ -91,14 +91,21 @@ def _lock(file: int) -> None:
 
 
 def holder(data: Path) -> Holder | None:
-    """Who serves this data directory now; None where nobody does or it cannot be told."""
+    """Who serves this data directory now; None where nobody does or it cannot be looked at."""
     path = data / "state" / "lock"
     try:
         with path.open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return msgspec.json.decode(file.read(), type=Holder)
-    except (OSError, msgspec.DecodeError):
+                return _as_written(file.read())
+    except OSError:
         return None
     return None
+
+
+def _as_written(text: bytes) -> Holder:
+    try:
+        return msgspec.json.decode(text, type=Holder)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # it could not write, or is about to
+        return Holder(0, [])

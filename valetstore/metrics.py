@@ -223,9 +223,7 @@ class _Families(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield _coded("valetstore_decisions_total", "Requests admitted (code ok) or refused.", self._snapshot.decisions)
-        yield _coded(
-            "valetstore_failures_total", "Admitted requests that came to nothing.", self._snapshot.failures
-        )
+        yield _coded("valetstore_failures_total", "Admitted requests that came to nothing.", self._snapshot.failures)
         moved = CounterMetricFamily("valetstore_bytes_total", "Bytes of bodies moved.", labels=("direction",))
         for direction, count in self._snapshot.moved.items():
             moved.add_metric((direction,), count)

@@ -44,7 +44,7 @@ def test_before_the_first_start_it_says_what_sets_it_up(arguments: list[str], tm
     for _ in range(2):
         done = run_cli(*arguments, "--data", "data", cwd=tmp_path)
         assert done.returncode == 2
-        assert done.stderr == "valetstore: data: is not set up yet; `valetstore serve` does that\n"
+        assert done.stderr == f"valetstore: {tmp_path}/data: is not set up yet; `valetstore serve` does that\n"
         assert not list(tmp_path.glob("data/*"))
         (tmp_path / "data").mkdir(exist_ok=True)  # and the same where there is a folder of that name
 

@@ -1,11 +1,13 @@
 """`valetstore check` looks, leaves nothing behind, and verifies what a client would verify."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.edge.doors import make_certificate
 from tests.gate import Gate, run_cli
+from tests.storage.test_disk_contract import MEMORY
 
 Start = Callable[..., Gate]
 
@@ -46,6 +48,25 @@ def test_a_listener_on_every_address_is_probed_on_loopback(start: Start) -> None
     found = {finding["name"]: finding for finding in json.loads(gate.cli("check", "--json"))}
     assert found["gateway directly"]["verdict"] == "ok"
     assert "127.0.0.1" in found["gateway directly"]["text"]
+
+
+def test_beside_a_running_gateway_it_changes_nothing(start: Start, tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else tmp_path) as far:
+        config = f'[audit]\naudit-to = "off"\n[buckets.q]\nquota-bytes = 1000\n[buckets.far]\nroot = "{far}"\n'
+        gate = start(config)
+        assert gate.ask("PUT", gate.sign("PUT", "/q/x"), b"1").status == 201
+        for folder in Path(far).iterdir():  # where uploads would be kept: made by the first that needs it
+            folder.rmdir()
+        (gate.data / "objects/q/by-hand").write_bytes(b"which no count knows")
+
+        def everything() -> dict[str, tuple[int, bytes]]:
+            found = [Path(far), *Path(far).rglob("*"), *gate.data.rglob("*")]
+            return {str(p): (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else b"") for p in found}
+
+        before = everything()
+        out = gate.cli("check", "--config", str(gate.folder / "valetstore.toml"))
+        assert "file system: extended attributes are kept" in out
+        assert everything() == before
 
 
 def test_a_public_url_that_is_none_is_named(gate: Gate) -> None:

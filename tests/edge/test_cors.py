@@ -127,6 +127,30 @@ def test_an_answer_without_a_rule_says_that_it_varies(gate: Gate) -> None:
         assert "access-control-allow-origin" not in answer.headers
 
 
+def test_a_bucket_that_is_written_in_escapes_is_the_same_bucket(gate: Gate) -> None:
+    """The path is decoded once, for the rules as for the key; what does not decode has no rules."""
+    answer = preflight(gate, "/%61pp/x", "https://app.example.org", "PUT")
+    assert answer.headers["access-control-allow-methods"] == "GET, PUT, DELETE"
+    assert preflight(gate, "/%61pp/x", "https://any.test", "GET").code == "cors_not_allowed"
+    for path in ("/%zz/x", "/%ff/x", "/other/%zz"):
+        assert preflight(gate, path, "https://any.test", "GET").code == "cors_not_allowed"
+        assert (
+            "access-control-allow-origin" not in gate.ask("GET", path, headers={"Origin": "https://any.test"}).headers
+        )
+
+
+def test_what_no_browser_sends_is_matched_with_nothing(gate: Gate) -> None:
+    """An origin or a header's name as long as an attacker likes."""
+    for length, status in ((512, 204), (513, 403)):
+        origin = "https://" + "a" * (length - len("https://.example.net")) + ".example.net"
+        assert preflight(gate, "/app/x", origin, "GET").status == status
+        allowed = gate.ask("GET", "/app/x", headers={"Origin": origin}).headers.get("access-control-allow-origin")
+        assert (allowed == origin) is (status == 204)
+    for length, status in ((128, 204), (129, 403)):
+        name = "x-valet-meta-".ljust(length, "a")
+        assert preflight(gate, "/app/x", "https://app.example.org", "PUT", f"content-type, {name}").status == status
+
+
 def test_options_that_is_no_preflight_says_what_is_served(gate: Gate) -> None:
     """And nothing about objects."""
     for path in ("/app/x", "/none/x"):

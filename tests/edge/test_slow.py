@@ -82,6 +82,70 @@ def test_a_second_head_has_a_deadline_too(door: Door) -> None:
         assert wire.answer().status == 408
 
 
+@pytest.mark.parametrize("framing", ["none", "length", "chunked"])
+@pytest.mark.parametrize("packets", ["one", "two", "during"])
+def test_a_head_that_begins_behind_a_request_has_the_same_deadline(door: Door, framing: str, packets: str) -> None:
+    """In the packet the request ends in, or while it is answered: it is told, and not taken for an idle connection."""
+    path = f"/s/behind-{framing}-{packets}"
+    begun = b"GET / HTTP/1.1\r\nHo"
+    if framing == "none":
+        request, body, status = head("GET", "/_valet/live"), b"", 200
+    elif framing == "length":
+        request, body, status = upload(door, path, "Content-Length: 20"), b"b" * 20, 201
+    else:
+        request, body, status = upload(door, path, "Transfer-Encoding: chunked"), chunk(b"body") + chunk(b""), 201
+    with door.wire() as wire:
+        if packets == "one":
+            wire.send(request + body + begun)
+        elif packets == "two":
+            sent = request + body
+            wire.send(sent[:-3])
+            time.sleep(0.2)
+            wire.send(sent[-3:] + begun)
+        else:
+            wire.send(request + body)
+            wire.send(begun)
+        assert wire.answer().status == status
+        started = time.monotonic()
+        check_408(wire.answer())
+        assert time.monotonic() - started < 3.5
+        assert wire.is_ended()
+
+
+@pytest.mark.parametrize("framing", ["none", "length", "chunked"])
+@pytest.mark.parametrize("split", [1, 3, 4, 30, 10**6])
+def test_a_request_with_nothing_behind_it_leaves_an_idle_connection(door: Door, framing: str, split: int) -> None:
+    """However its end is cut up: it is kept for longer than a head may take."""
+    path = f"/s/alone-{framing}-{split}"
+    if framing == "none":
+        sent, statuses = head("GET", "/_valet/live"), {200}
+    elif framing == "length":
+        sent, statuses = upload(door, path, "Content-Length: 10") + b"0123456789", {200, 201}
+    else:
+        sent, statuses = upload(door, path, "Transfer-Encoding: chunked") + chunk(b"body") + chunk(b""), {200, 201}
+    with door.wire() as wire:
+        for _ in range(2):  # the second right behind the first
+            wire.send(sent[:-split])
+            time.sleep(0.05)
+            wire.send(sent[-split:])
+        assert {wire.answer().status, wire.answer().status} <= statuses
+        assert not wire.is_ended(2.5)
+        wire.sock.settimeout(5)
+        wire.send(head("GET", "/_valet/live"))
+        assert wire.answer().status == 200
+
+
+def test_many_requests_in_one_piece_leave_an_idle_connection(door: Door) -> None:
+    """More than the parser queues at once, with bodies and without."""
+    put = upload(door, "/s/many", "Content-Length: 10") + b"0123456789"
+    for request in (put, head("GET", "/_valet/live"), put + head("GET", "/_valet/live")):
+        with door.wire() as wire:
+            wire.send(request * 50)
+            for _ in range(50 * request.count(b"HTTP/1.1")):
+                assert wire.answer().status in {200, 201}
+            assert not wire.is_ended(2.5)
+
+
 def test_an_idle_connection_is_closed_without_a_word(door: Door) -> None:
     """No request was begun, so there is nothing to say."""
     with door.wire() as wire:

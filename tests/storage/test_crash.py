@@ -128,6 +128,20 @@ def test_killed_before_any_call_everything_is_old_or_new(tmp_path: Path, story: 
         asyncio.run(_check(data, story))
 
 
+def _note(name: str, told: list[str], data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on, tell each of these calls and where it was made."""
+    real = getattr(os, name)
+
+    def call(*args: object, **kwargs: object) -> object:
+        fd = args[0] if isinstance(args[0], int) else kwargs.get("dir_fd", kwargs.get("dst_dir_fd"))
+        place = os.readlink(f"/proc/self/fd/{fd}").removeprefix(str(data / "objects"))
+        place = "temp" if "(deleted)" in place else place
+        told.append(f"{name} {place}")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(os, name, call)
+
+
 def test_everything_is_synced_in_the_order_that_survives_a_power_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,23 +149,11 @@ def test_everything_is_synced_in_the_order_that_survives_a_power_cut(
     store = store_at(tmp_path)
     told: list[str] = []
 
-    def noted(name: str) -> None:
-        real = getattr(os, name)
-
-        def call(*args: object, **kwargs: object) -> object:
-            fd = args[0] if isinstance(args[0], int) else kwargs.get("dir_fd", kwargs.get("dst_dir_fd"))
-            place = os.readlink(f"/proc/self/fd/{fd}").removeprefix(str(tmp_path / "objects"))
-            place = "temp" if "(deleted)" in place else place
-            told.append(f"{name} {place}")
-            return real(*args, **kwargs)
-
-        monkeypatch.setattr(os, name, call)
-
     async def story() -> None:
         client = Client(store, "b")
         upload = await client.begin("x/y/z", 3)
         for name in ("writev", "setxattr", "fsync", "link", "rename", "mkdir"):
-            noted(name)
+            _note(name, told, tmp_path, monkeypatch)
         await upload.write(b"abc")
         await upload.seal(Metadata())
         await upload.publish(Conditions(), create_only=False)
@@ -170,6 +172,23 @@ def test_everything_is_synced_in_the_order_that_survives_a_power_cut(
         told.clear()
         await client.put("x/y/other", b"abc")
         assert told[3:] == ["link /b/x+/y+", "fsync /b/x+/y+"]
+        await store.close()
+
+    asyncio.run(story())
+
+
+def test_a_delete_is_synced_before_it_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_at(tmp_path)
+    told: list[str] = []
+
+    async def story() -> None:
+        client = Client(store, "b")
+        await client.put("x/y", b"abc")
+        await client.put("x/z", b"keeps the folder")
+        for name in ("fsync", "unlink"):
+            _note(name, told, tmp_path, monkeypatch)
+        assert await client.delete("x/y")
+        assert told == ["unlink /b/x+", "fsync /b/x+"]
         await store.close()
 
     asyncio.run(story())

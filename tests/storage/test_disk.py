@@ -4,16 +4,20 @@ import asyncio
 import errno
 import multiprocessing
 import os
+import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from valetstore.conditions import Conditions
 from valetstore.config import Bucket, Storage
 from valetstore.errors import ConfigInvalid, Denied
-from valetstore.storage import metadata, space
+from valetstore.storage import metadata, naming, space
 from valetstore.storage.disk import DiskStore
 from valetstore.storage.layout import TEMP_FOLDER
 from valetstore.storage.locks import Locks
@@ -21,7 +25,7 @@ from valetstore.storage.promise import Metadata
 
 from .admissions import admitted
 from .contract import Client, code_of, succeeds
-from .test_disk_contract import ROOMY, store_at
+from .test_disk_contract import MEMORY, ROOMY, store_at
 
 
 def run(store: DiskStore, bucket: str, story: Callable[[Client], Awaitable[None]]) -> None:
@@ -220,6 +224,78 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
         store_at(tmp_path)
 
 
+def test_a_mount_point_without_its_mount_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder is there, on another device than before."""
+    media = tmp_path / "media"
+    media.mkdir()
+    data = tmp_path / "data"
+    store = store_at(data, {"m": Bucket(root=str(media))})
+
+    async def story(client: Client) -> None:
+        for one, place in ((client, media), (Client(store, "b"), data / "objects")):
+            await one.put("x", b"1")
+            assert store.why_not_ready() == ""
+            place.rename(tmp_path / "unplugged")
+            with tempfile.TemporaryDirectory(dir=MEMORY) as elsewhere:
+                place.symlink_to(elsewhere)
+                assert await code_of(one.put("y", b"")) == "storage_unavailable"
+                assert await code_of(one.get("x")) == "storage_unavailable"
+                assert await code_of(one.delete("x")) == "storage_unavailable"
+                assert str(place) in store.why_not_ready()
+                assert list(Path(elsewhere).iterdir()) == []
+            place.unlink()
+            (tmp_path / "unplugged").rename(place)
+            assert await one.get("x") == b"1"
+            assert store.why_not_ready() == ""
+
+    if not MEMORY.is_dir() or os.stat(MEMORY).st_dev == os.stat(tmp_path).st_dev:
+        pytest.skip("needs a second file system")
+    run(store, "m", story)
+
+
+def test_a_probe_changes_nothing(tmp_path: Path) -> None:
+    buckets = {"m": Bucket(root=str(tmp_path / "media"), quota_bytes=1000)}
+    (tmp_path / "media").mkdir()
+
+    def everything() -> dict[str, tuple[int, int]]:
+        return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
+
+    fresh = DiskStore(tmp_path / "data", buckets, ROOMY)
+    with pytest.raises(ConfigInvalid, match="No such file"):
+        fresh.probe()
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "data").mkdir()
+    assert fresh.probe() == []
+    assert list((tmp_path / "data").iterdir()) == []
+    store = store_at(tmp_path / "data", buckets)
+    (tmp_path / "data/state/quota/m").write_bytes(bytes(8))
+    (tmp_path / "media/by-hand").write_bytes(b"not counted yet")
+    before = everything()
+    assert store.probe() == []
+    assert everything() == before
+
+
+@pytest.mark.parametrize("call", ["probe", "prepare"])
+def test_an_attribute_too_large_for_the_file_system_is_no_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """With small blocks ext4 answers ENOSPC, however much room there is."""
+    store = store_at(tmp_path / "data")
+    monkeypatch.setattr(os, "setxattr", failing(errno.ENOSPC))
+    with pytest.raises(ConfigInvalid, match=r"user extended attributes .* required"):
+        getattr(store, call)()
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.EROFS])
+def test_a_root_that_cannot_be_written_now_is_told_and_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    monkeypatch.setattr(os, "setxattr", failing(number))
+    store = store_at(tmp_path / "data")
+    assert f"{tmp_path}/data/objects: cannot be written now, only read: {os.strerror(number)}" in caplog.text
+    assert store.probe() == [f"{tmp_path}/data: cannot be written now, only read: {os.strerror(number)}"]
+
+
 def test_a_file_system_without_attributes_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "setxattr", failing(errno.ENOTSUP))
     with pytest.raises(ConfigInvalid, match=f"{tmp_path}.*user extended attributes .* required"):
@@ -388,6 +464,65 @@ def test_a_failed_sync_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.Mo
             await upload.seal(Metadata())
         await upload.abort()
         assert await client.names() == []
+
+    run(store, "b", story)
+
+
+def test_a_file_that_is_shorter_than_was_written_is_not_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_at(tmp_path / "data")
+    writev = os.writev
+
+    def lossy(fd: int, parts: list[bytes]) -> int:
+        return writev(fd, [b"".join(parts)[:-1]]) + 1
+
+    async def story(client: Client) -> None:
+        upload = await client.begin("x", None)
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "writev", lossy)
+            await upload.write(bytes(1000))
+            assert await code_of(upload.seal(Metadata())) == "storage_error"
+        await upload.abort()
+        assert await client.names() == []
+
+    run(store, "b", story)
+
+
+def test_what_is_not_sealed_is_not_published(tmp_path: Path) -> None:
+    store = store_at(tmp_path / "data")
+
+    async def story(client: Client) -> None:
+        upload = await client.begin("x", None)
+        await upload.write(bytes(2**20))
+        await upload.finish()  # bytes are in a file, without an attribute and perhaps not on the disk
+        assert await code_of(upload.publish(Conditions(), create_only=False)) == "internal_error"
+        await upload.abort()
+        assert await client.names() == []
+
+    run(store, "b", story)
+
+
+def test_of_two_replaces_of_one_state_exactly_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are held up between judging and replacing, where only the key's lock keeps the second out."""
+    store = store_at(tmp_path / "data")
+    judge = naming._judge
+    both_have_judged = threading.Barrier(2)
+
+    def judged_and_held_up(*args: Any, **kwargs: Any) -> os.stat_result | None:
+        state = judge(*args, **kwargs)
+        with suppress(threading.BrokenBarrierError):
+            both_have_judged.wait(0.5)
+        return state
+
+    async def story(client: Client) -> None:
+        await client.put("x", b"old")
+        seen = Conditions(if_match=((await client.info("x")).etag,))
+        monkeypatch.setattr(naming, "_judge", judged_and_held_up)
+        puts = [
+            succeeds(client.put("x", data, conditions=seen), unless={"precondition_failed"}) for data in (b"1", b"2")
+        ]
+        first, second = await asyncio.gather(*puts)
+        assert (first, second) in {(True, False), (False, True)}
+        assert await client.get("x") == (b"1" if first else b"2")
 
     run(store, "b", story)
 

@@ -68,6 +68,9 @@ def _findings(config: Config, public_url: str) -> Iterator[Finding]:
     if running is None:
         yield Finding("gateway", "warning", f"none is serving {config.data}, so requests were not probed")
         return
+    if not running.addresses:
+        yield Finding("gateway", "warning", "one is serving and has not written down where, so it was not asked")
+        return
     yield Finding("gateway", "ok", f"process {running.pid} serves on {', '.join(running.addresses)}")
     if not public_url:
         yield Finding("proxy", "ok", "listen.public-url is not set, so none is expected")

@@ -43,7 +43,7 @@ class Log(QueueListener):
         stream.setFormatter(logging.Formatter("valetstore: %(levelname)s: %(message)s"))
         waiting: queue.Queue[Any] = queue.Queue(LINES_MAX)
         super().__init__(waiting, stream)
-        logging.basicConfig(level=logging.INFO, handlers=[_Dropping(waiting)], force=True)
+        logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Dropping(waiting)], force=True)
 
     def stop(self) -> None:
         """Write what waits, for a moment; a reader that is stuck does not keep the process from ending."""

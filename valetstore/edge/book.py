@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 5
+HANDSHAKES_SPARE: Final = 16
+"""One that has just become a connection counts as a handshake for a moment longer."""
+
 LINGERING_MAX: Final = 256
 """Connections beyond the limits that get a moment to read why; more than these are closed at once."""
 
@@ -51,7 +54,7 @@ class ConnectionBook:
         limits, others = self.limits, self._handshakes
         if len(self._open) + others.total() >= limits.connections_max + LINGERING_MAX:
             return self._turned_away(Denied("overloaded"), address)
-        if group and others[group] >= limits.connections_per_address_max:
+        if group and others[group] >= limits.connections_per_address_max + HANDSHAKES_SPARE:
             return self._turned_away(Denied("rate_limited"), address)
         others[group] += 1
         return True

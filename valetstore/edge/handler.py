@@ -66,6 +66,9 @@ class Handler:
             # Gone, or too slow with the answer half out: there is nobody to tell but the audit.
             exchange.abort()
             story.cut(error)
+        except asyncio.CancelledError:
+            story.cut(ConnectionAbortedError("the gateway has stopped"))
+            raise
         except Exception as error:
             # The answer may be half out: another one now would be taken for the rest of it.
             log.exception("request %s failed while it was answered", story.request_id)

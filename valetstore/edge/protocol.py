@@ -25,6 +25,7 @@ from valetstore.edge.framing import PIECE_BYTES, Framing
 from valetstore.edge.progress import reset, taken
 from valetstore.edge.replies import problem
 from valetstore.edge.served import SAFETY
+from valetstore.edge.tail import Tail
 from valetstore.errors import Denied
 from valetstore.grants.networks import plain_address
 from valetstore.inbound import Address
@@ -70,6 +71,7 @@ class GatewayProtocol(RequestHandler):
         "_has_ended",
         "_is_deaf",
         "_is_draining",
+        "_tail",
         "_taken",
         "_taken_at",
         "_wire",
@@ -84,6 +86,7 @@ class GatewayProtocol(RequestHandler):
         self._bytes_before = 0
         self._answering: Exchange | None = None
         self._framing = Framing()
+        self._tail = Tail()
         self._has_ended = False  # the client will send nothing more
         self._is_deaf = False  # what it sends is dropped
         self._is_draining = False
@@ -138,7 +141,9 @@ class GatewayProtocol(RequestHandler):
         self._bytes_in += len(data)
         queued = len(self._messages)
         super().data_received(data)
-        self._bound_framing(len(data), len(self._messages) > queued)
+        newest = self._messages[-1] if len(self._messages) > queued else None
+        self._tail.fed(data, newest, parser_is_behind=self._reading_paused or self._buffer_paused)
+        self._bound_framing(len(data), newest is not None)
         if self._messages:
             self.head_since = _NO_TIME
             if isinstance(self._messages[-1][0], _ErrInfo):
@@ -156,6 +161,8 @@ class GatewayProtocol(RequestHandler):
         """The request is answered; the next one's head may come."""
         self._answering = None
         self._bytes_before = self._bytes_in
+        if self._tail.has_begun and not self._messages and not self.is_closing:
+            self.head_since = self._loop.time()  # it came behind the request that is answered now
 
     @property
     def address(self) -> Address | None:

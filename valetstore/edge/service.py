@@ -59,7 +59,7 @@ class Service:
 
     def reasons(self) -> list[Reason]:
         """Why the gateway is not ready, in words; what changed since the last call goes to the log."""
-        found = dict(reason for ask in self._why_not if (reason := ask()) is not None)
+        found = dict(trouble for ask in self._why_not if (trouble := ask()) is not None)
         for reason, sentence in found.items():
             if self._told.get(reason) != sentence:
                 log.error("not ready (%s): %s", reason, sentence)

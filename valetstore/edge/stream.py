@@ -32,7 +32,10 @@ class Body(Protocol):
         """Bytes."""
 
     async def send(self, exchange: Exchange, head: bytes) -> None:
-        """Send head and body; counts `exchange.bytes_out`, notes `exchange.head_sent_at`. Raises ConnectionError where the client is gone."""
+        """Send head and body; counts `exchange.bytes_out` and notes `exchange.head_sent_at`.
+
+        Raises ConnectionError where the client is gone.
+        """
 
     def close(self) -> None:
         """Let go of what it is read from; called once it is sent or given up."""

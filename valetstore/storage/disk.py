@@ -99,7 +99,8 @@ class DiskStore:
     def _prepare(self, root: Root) -> None:
         root_fd = self._roots.open(root)
         try:
-            _warn(check_volume(root.path, folder_for(root_fd, root.path, self._temp)))
+            said = check_volume(root.path, folder_for(root_fd, root.path, self._temp))
+            _warn(said if root.is_configured else "")  # of the others' volume it was told once
         finally:
             os.close(root_fd)
 
@@ -120,7 +121,8 @@ class DiskStore:
     @staticmethod
     def _probe(root: Root) -> str:
         own = f"{root.path}/{TEMP_FOLDER}"
-        return check_volume(root.path, TempFolder(own if os.path.isdir(own) else root.path))
+        said = check_volume(root.path, TempFolder(own if os.path.isdir(own) else root.path))
+        return said if root.is_configured else ""
 
     def sweep(self) -> int:
         """Remove what crashed uploads have left behind; the number of files. Blocks; uploads may run."""
