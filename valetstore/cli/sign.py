@@ -7,7 +7,7 @@ Rule 2: a signing key is chosen for the user only where there is one that could 
 import re
 import time
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 
@@ -60,36 +60,48 @@ class _Method(click.ParamType[Any]):
         return str(value.upper())
 
 
+_TERMS: Final = (
+    click.option("--start", metavar="T", help="Not before: a duration from now, or a date (2026-11-21T16:00:00Z)."),
+    click.option("--prefix", is_flag=True, help="PATH ends in a slash; open everything below it."),
+    click.option("--once", is_flag=True, help="One use."),
+    click.option("--uses", type=click.IntRange(min=1), metavar="N", help="N uses."),
+    click.option(
+        "--window",
+        type=Duration(),
+        default="0",
+        help="How long a use may be repeated from one address; needs --once or --uses.",
+    ),
+    click.option("--length", type=SizeRange(), metavar="MIN-MAX", help="Length of an upload, as 1-10MiB."),
+    click.option("--type", "types", multiple=True, callback=comma_list, help="Content type allowed, as image/*."),
+    click.option("--ip", "networks", multiple=True, callback=comma_list, metavar="CIDR", help="Source network."),
+    click.option("--https", is_flag=True, help="Only over TLS."),
+    click.option("--create-only", is_flag=True, help="Never replace an object."),
+    click.option("--sha256", metavar="HEX", help="The upload must have this digest."),
+    click.option("--filename", metavar="NAME", help="The name a browser saves a download under."),
+    click.option(
+        "--inline",
+        is_flag=True,
+        help="Show a download in the browser rather than save it; active types (HTML, SVG, XML) are always saved.",
+    ),
+    click.option("--sub", "subject", metavar="WHO", help="Whom the key is for; goes to the audit."),
+    click.option("--aud", "audience", metavar="NAME", help="The gateway it is for; default: keys.audience."),
+)
+
+
+def terms_options(function: Any) -> Any:
+    """The options that make `Terms`, given to the command as its members."""
+    for option in reversed(_TERMS):
+        function = option(function)
+    return function
+
+
 @click.command("sign", short_help="Sign a key and print the URL that carries it.")
 @click.argument("method", type=_Method(), metavar="|".join(OPERATION_OF))
 @click.argument("path")
 @settings_options
 @json_option
 @click.option("--expires", type=Duration(), default="15m", show_default=True, help="How long it is valid.")
-@click.option("--start", metavar="T", help="Not before: a duration from now, or a date (2026-11-21T16:00:00Z).")
-@click.option("--prefix", is_flag=True, help="PATH ends in a slash; open everything below it.")
-@click.option("--once", is_flag=True, help="One use.")
-@click.option("--uses", type=click.IntRange(min=1), metavar="N", help="N uses.")
-@click.option(
-    "--window",
-    type=Duration(),
-    default="0",
-    help="How long a use may be repeated from one address; needs --once or --uses.",
-)
-@click.option("--length", type=SizeRange(), metavar="MIN-MAX", help="Length of an upload, as 1-10MiB.")
-@click.option("--type", "types", multiple=True, callback=comma_list, help="Content type allowed, as image/*.")
-@click.option("--ip", "networks", multiple=True, callback=comma_list, metavar="CIDR", help="Source network.")
-@click.option("--https", is_flag=True, help="Only over TLS.")
-@click.option("--create-only", is_flag=True, help="Never replace an object.")
-@click.option("--sha256", metavar="HEX", help="The upload must have this digest.")
-@click.option("--filename", metavar="NAME", help="The name a browser saves a download under.")
-@click.option(
-    "--inline",
-    is_flag=True,
-    help="Show a download in the browser rather than save it; active types (HTML, SVG, XML) are always saved.",
-)
-@click.option("--sub", "subject", metavar="WHO", help="Whom the key is for; goes to the audit.")
-@click.option("--aud", "audience", metavar="NAME", help="The gateway it is for; default: keys.audience.")
+@terms_options
 @click.option("--key", metavar="NAME", help="Signing key; default: `default`, or the only one in force.")
 @click.option("--base-url", metavar="URL", help="What the printed URL starts with.")
 @click.option("--header", "as_header", is_flag=True, help="Print an Authorization header instead of a URL.")
@@ -98,52 +110,19 @@ def command(
     method: str,
     path: str,
     expires: int,
-    start: str | None,
-    prefix: bool,
-    once: bool,
-    uses: int | None,
-    window: int,
-    length: tuple[int, int] | None,
-    types: tuple[str, ...],
-    networks: tuple[str, ...],
-    https: bool,
-    create_only: bool,
-    sha256: str | None,
-    filename: str | None,
-    inline: bool,
-    subject: str | None,
-    audience: str | None,
     key: str | None,
     base_url: str | None,
     as_header: bool,
     as_json: bool,
+    **said: Any,
 ) -> None:
     """Sign a key for METHOD (GET, HEAD, PUT, DELETE, LIST) on PATH and print the URL that carries it.
 
     PATH is /bucket/name as it is, not percent-encoded; for LIST, and with --prefix, it ends in a slash. What the
     signing key's profile forbids is refused here, with the reason (exit status 1).
     """
-    if once and uses not in (None, 1):
-        raise ConfigInvalid(f"--once and --uses {uses}: give one of them")
-    if window and not (once or uses):
-        raise ConfigInvalid(f"--window {window}: needs --once or --uses")
     config = settings.load()
-    terms = Terms(
-        start=None if start is None else _moment(start),
-        prefix=prefix,
-        uses=1 if once else uses,
-        window=window,
-        length=length,
-        types=types,
-        networks=networks,
-        https=https,
-        create_only=create_only,
-        sha256=sha256,
-        filename=filename,
-        inline=inline,
-        subject=subject,
-        audience=audience or config.keys.audience or None,
-    )
+    terms = _terms(config.keys.audience, **said)
     ring = RingFile(config.data)
     signer = Signer.from_ring(ring, _usual_key(ring) if key is None else _given_key(key))
     try:
@@ -162,6 +141,17 @@ def command(
         print_json({"method": method, "url": url, "header": header, "kid": signer.kid, "expires_at": int(claims.exp)})
     else:
         click.echo(header if as_header else url)
+
+
+def _terms(gateway: str, *, once: bool, uses: int | None, window: int, start: str | None, **others: Any) -> Terms:
+    """The options as terms; a key is for this `gateway` unless they say otherwise."""
+    if once and uses not in (None, 1):
+        raise ConfigInvalid(f"--once and --uses {uses}: give one of them")
+    if window and not (once or uses):
+        raise ConfigInvalid(f"--window {window}: needs --once or --uses")
+    others["audience"] = others["audience"] or gateway or None
+    moment = None if start is None else _moment(start)
+    return cast(Terms, others | {"uses": 1 if once else uses, "window": window, "start": moment})
 
 
 def _given_key(name: str) -> str:
