@@ -138,3 +138,13 @@ def test_refusals_burn_no_use(gate: Gate) -> None:
         ("GET", {}, 403),
     ):
         assert gate.ask(method, target(path, token), headers=headers).status == status
+
+
+def test_a_single_use_list_is_used_by_one_page(gate: Gate) -> None:
+    """GET claims it, HEAD does not."""
+    gate.ask("PUT", gate.sign("PUT", "/once/x"), b"x")
+    url = gate.sign("LIST", "/once/", uses=1)
+    assert gate.ask("HEAD", url).status == 200
+    assert gate.ask("GET", url).status == 200
+    for method in ("GET", "HEAD"):
+        assert gate.ask(method, url).code == "key_used"

@@ -25,6 +25,7 @@ from tests.minting import (
 )
 from valetstore.encoding import b64url_encode
 from valetstore.errors import Denied
+from valetstore.grants import native
 from valetstore.grants.native import TOKEN_BYTES_MAX, Native
 from valetstore.keys.material import ALGORITHMS
 from valetstore.keys.ring import KeyRing
@@ -138,6 +139,21 @@ def test_an_unknown_signing_key_and_a_wrong_signature_are_one_answer(algorithm: 
     assert wrong.evidence.keys() == unknown.evidence.keys()
     assert wrong.evidence["signing_key"] == algorithm.lower()
     assert unknown.evidence["signing_key"] == ""
+
+
+def test_an_unknown_signing_key_costs_a_verification(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its header's algorithm, whether the kid is unknown or belongs to a key of another algorithm."""
+    spent: list[str] = []
+    monkeypatch.setattr(native, "spend_as_much", lambda name, message, signature: spent.append(name))
+    for algorithm in ALGORITHMS:
+        for kid in ("nobody", *(other.lower() for other in ALGORITHMS if other != algorithm)):
+            token = minter(algorithm).raw(
+                json.dumps({"alg": algorithm, "kid": kid}).encode(), b'{"exp":1900000000,"ops":["read"],"path":"/a/b"}'
+            )
+            with refused("signature_mismatch"):
+                verify(token)
+            assert spent.pop() == algorithm
+    assert not spent
 
 
 def test_a_key_of_another_scheme_is_unknown_here() -> None:
