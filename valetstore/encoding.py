@@ -16,6 +16,10 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
+# CR, LF and NUL would split a header; U+2028 and its kin do in what reads it later (logs, scripts).
+UNSAFE_IN_HEADER: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+"""Characters that no header value may carry."""
+
 _WIRE_INT: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 _BAD_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _URLSAFE_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")

@@ -20,7 +20,7 @@ import msgspec
 from valetstore.encoding import b64url_decode, content_disposition
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.grant import Limits, Operation, Profile, Scope
-from valetstore.grants.native import PARAMETER, TOKEN_BYTES_MAX, Claims
+from valetstore.grants.native import PARAMETER, TOKEN_BYTES_MAX, Claims, as_list
 from valetstore.grants.native import sign as sign_claims
 from valetstore.grants.networks import parse_networks
 from valetstore.keys.material import ALGORITHMS, PrivateKey, algorithm_of, check_secret, load_private
@@ -279,7 +279,7 @@ def refuse_beyond(claims: Claims, limits: Limits) -> None:
     if limits.ttl_max is not None and claims.exp - since > limits.ttl_max:
         raise SigningRefused(f"expires: the signing key allows at most {show_duration(limits.ttl_max)} after signing")
     _refuse_length(claims, limits)
-    for pattern in [claims.type] if isinstance(claims.type, str) else claims.type or []:
+    for pattern in as_list(claims.type):
         for allowed_types in limits.types:
             if not any(type_matches(pattern.lower(), allowed) for allowed in allowed_types):
                 raise SigningRefused(f"type {pattern}: the signing key allows {', '.join(allowed_types)}")

@@ -23,7 +23,7 @@ from valetstore.datalock import holder
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.gateway import Gateway
 from valetstore.grants.grant import Admission, Grant
-from valetstore.grants.native import Audience, Claims, Native, unproven
+from valetstore.grants.native import Audience, Claims, Native, as_list, unproven
 from valetstore.grants.networks import plain_address
 from valetstore.grants.recognise import recognise
 from valetstore.inbound import Headers, Inbound
@@ -129,14 +129,14 @@ def _pairs(headers: dict[str, str]) -> Headers:
 
 
 def _first_address(claims: Claims) -> str | None:
-    networks = [claims.ip] if isinstance(claims.ip, str) else claims.ip or []
+    networks = as_list(claims.ip)
     return networks[0].partition("/")[0] if networks else None
 
 
 def _fitting(claims: Claims) -> dict[str, str]:
     """Headers that fit what the key asks of a request."""
     fitting = {name.lower(): value for name, value in claims.headers.items()}
-    types = [claims.type] if isinstance(claims.type, str) else claims.type or []
+    types = as_list(claims.type)
     if types:
         fitting.setdefault("content-type", types[0].replace("*", "x"))
     return fitting

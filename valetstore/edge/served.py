@@ -10,24 +10,18 @@ import re
 from typing import Final
 
 from valetstore.edge.replies import Header
-from valetstore.encoding import content_disposition, http_date
+from valetstore.encoding import UNSAFE_IN_HEADER, content_disposition, http_date
 from valetstore.errors import Denied
 from valetstore.grants.grant import Grant
 from valetstore.inbound import Inbound
-from valetstore.storage.promise import SHA256, Metadata, ObjectInfo
+from valetstore.storage.promise import KEPT_HEADERS, SHA256, Metadata, ObjectInfo
 
 META_PREFIX: Final = "X-Valet-Meta-"
 METADATA_BYTES_MAX: Final = 3_000
 """All names and values an upload sends to be kept: they live in one extended attribute of 4,000 bytes."""
 
-KEPT: Final = {
-    "content-disposition": "Content-Disposition",
-    "content-encoding": "Content-Encoding",
-    "content-language": "Content-Language",
-    "cache-control": "Cache-Control",
-    "expires": "Expires",
-}
-"""Representation headers that are stored with an object and returned with it."""
+KEPT: Final = {name: name.title() for name in sorted(KEPT_HEADERS)}
+"""How the representation headers that are stored with an object are written when they are returned with it."""
 
 SAFETY: Final[tuple[Header, ...]] = (
     ("X-Content-Type-Options", "nosniff"),
@@ -41,7 +35,6 @@ _MEDIA_TYPE: Final = re.compile(
     r"""\s*([\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+)\s*(?:;(?:[^",]|"(?:[^"\\]|\\.)*")*)?""", re.ASCII
 )
 _UPDATED_BY_304: Final = frozenset({"ETag", "Last-Modified", "Cache-Control", "Expires"})
-_UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 _FILENAME: Final = re.compile(r'(?i)filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))')
 
 
@@ -105,7 +98,7 @@ def is_active(content_type: str) -> bool:
 
 def sendable(value: str) -> str:
     """Header text that cannot split a header, nor fail to be sent."""
-    return _UNSENDABLE.sub("", value).encode("latin-1", "replace").decode("latin-1")
+    return UNSAFE_IN_HEADER.sub("", value).encode("latin-1", "replace").decode("latin-1")
 
 
 def _as_attachment(value: str) -> str:
@@ -115,7 +108,7 @@ def _as_attachment(value: str) -> str:
 
 def _disposition(value: str) -> str:
     """Non-ASCII file names in RFC 5987's form; what is plain stays as it is."""
-    value = _UNSENDABLE.sub("", value)
+    value = UNSAFE_IN_HEADER.sub("", value)
     found = _FILENAME.search(value)
     if value.isascii() or not found:
         return sendable(value)

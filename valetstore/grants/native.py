@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from valetstore.encoding import b64url_decode, b64url_encode, strict_json, wire_int
+from valetstore.encoding import UNSAFE_IN_HEADER, b64url_decode, b64url_encode, strict_json, wire_int
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.grants.grant import Grant, Intent, Network, Operation, Proof, Scope
 from valetstore.grants.networks import parse_networks
@@ -43,8 +43,6 @@ RESPONSE_HEADERS: Final = frozenset(
 
 _HEX_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
-# CR, LF and NUL would split a header; U+2028 and its kin do in what reads it later (logs, scripts).
-_UNSAFE_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 
 INTEGER_MAX: Final = 2**53
 """JSON numbers beyond it do not mean the same everywhere (RFC 7493 section 2.2), and no condition needs one."""
@@ -76,6 +74,11 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     headers: dict[str, str] = {}
     response: dict[str, str] = {}
     ctx: object = None
+
+
+def as_list(value: str | list[str] | None) -> list[str]:
+    """A claim that may be one text or several, as several; none where it is absent."""
+    return [value] if isinstance(value, str) else value or []
 
 
 class Audience(msgspec.Struct, frozen=True):
@@ -145,7 +148,7 @@ class Native:
             if self.audience.required:
                 raise Denied("key_malformed", f"Its `aud` must name {self.audience.name!r}.")
             return
-        given = [claims.aud] if isinstance(claims.aud, str) else claims.aud
+        given = as_list(claims.aud)
         if not self.audience.name or self.audience.name not in given:
             raise Denied("key_malformed", "Its `aud` does not name this gateway.")
 
@@ -318,7 +321,7 @@ def _length(claims: Claims) -> tuple[int, int | None]:
 def _types(claims: Claims) -> tuple[tuple[str, ...], ...]:
     if claims.type is None:
         return ()
-    patterns = [claims.type] if isinstance(claims.type, str) else claims.type
+    patterns = as_list(claims.type)
     try:
         for pattern in patterns:
             check_type_pattern(pattern)
@@ -357,6 +360,6 @@ def _response(claims: Claims) -> tuple[tuple[str, str], ...]:
         if name not in RESPONSE_HEADERS:
             allowed = ", ".join(sorted(RESPONSE_HEADERS))
             raise Denied("key_malformed", f"Its claim `response` may set {allowed}.")
-        if _UNSAFE_VALUE.search(value):
+        if UNSAFE_IN_HEADER.search(value):
             raise Denied("key_malformed", f"Its claim `response`: the value of {name} has a control character.")
     return pairs
