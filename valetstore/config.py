@@ -42,7 +42,7 @@ class Listen(_Table, frozen=True):
     tls_cert: str = ""
     tls_key: str = ""
     hsts_seconds: Seconds = 31_536_000
-    workers: Annotated[int, Meta(ge=1, le=1024)] = 1
+    workers: Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"] = "auto"
     drain_seconds: Seconds = 30
 
 
@@ -194,6 +194,8 @@ def _typed(setting: str, text: str) -> object:
     table = _TABLES[_TABLE_OF[setting]]
     default = {f.encode_name: f.default for f in msgspec.structs.fields(table)}[setting]
     kind = type(default) if isinstance(default, (bool, int)) else None
+    if setting == "workers":  # the one setting that is a number or a word
+        return int(text) if re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) else text
     if kind is bool and text.lower() in {"true", "false", "1", "0"}:
         return text.lower() in {"true", "1"}
     if kind is int and re.fullmatch(r"[0-9]{1,19}", text, re.ASCII):
@@ -248,7 +250,8 @@ def _part(where: str, raw: object, table: type[_T]) -> _T:
 def _expected(what: str, table: type[_Table], setting: str) -> str:
     kind = str({field.encode_name: field.type for field in msgspec.structs.fields(table)}[setting])
     if "Invalid enum" in what:
-        return "must be " + " or ".join(re.findall(r"'([^']*)'", kind))
+        number = ["a whole number"] if "int" in kind else []
+        return "must be " + " or ".join([*number, *re.findall(r"'([^']*)'", kind)])
     words = {"int": "a whole number", "bool": "true or false", "str": "text", "array": "a list", "object": "a table"}
     return re.sub(
         r"`(\w+)( [<>]=? \d+)?`",
