@@ -54,6 +54,7 @@ class Gate:
     environment: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()  # a command that runs it, as strace
     cafile: Path | None = None  # trust this certificate
+    descriptors: tuple[int, ...] = ()  # for it to inherit
     process: subprocess.Popen[bytes] | None = None
     base: str = ""
 
@@ -74,6 +75,8 @@ class Gate:
             command += ["--listen", "127.0.0.1:0"]
         if "--metrics" not in self.args:
             command += ["--metrics", "off"]
+        if "--workers" not in self.args:
+            command += ["--workers", "1"]
         if self.config:
             (self.folder / "valetstore.toml").write_text(self.config)
             command += ["--config", str(self.folder / "valetstore.toml")]
@@ -86,6 +89,7 @@ class Gate:
                 env=os.environ | self.environment,
                 cwd=self.folder,
                 start_new_session=True,
+                pass_fds=self.descriptors,
             )
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
@@ -122,6 +126,11 @@ class Gate:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
+
+    def workers(self) -> list[int]:
+        """Process ids of its workers that live."""
+        assert self.process
+        return children(self.process.pid)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -198,6 +207,15 @@ def run_cli(*args: str, cwd: Path, environment: dict[str, str] | None = None) ->
         env=os.environ | (environment or {}),
         timeout=60,
     )
+
+
+def children(process: int) -> list[int]:
+    """Process ids of a process's children."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def free_port() -> int:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from valetstore.config import Bucket, Config, CorsRule, load, parse_address
+from valetstore.config import Bucket, Budgets, Config, CorsRule, load, parse_address
 from valetstore.errors import ConfigInvalid
+from valetstore.grants.grant import Budget
 
 CONFIG = Path(__file__).parent.parent / "config"
 
@@ -113,10 +114,10 @@ def test_every_plain_setting_has_an_environment_variable_of_its_own() -> None:
     assert len(every) == len(set(every))
     for table_name, table in table_types().items():
         for field in msgspec.structs.fields(table):
-            if field.name == "audience_required":  # true only together with audience
+            if field.name in {"audience_required", "address_burst", "subject_burst"}:  # need another setting
                 continue
             text, value = in_another_way(field.default)
-            if field.name in {"tls_cert", "tls_key", "public_url", "metrics", "listen", "audit_to"}:
+            if field.name in {"workers", "tls_cert", "tls_key", "public_url", "metrics", "listen", "audit_to"}:
                 continue  # have a form of their own, tested below
             variable = "VALETSTORE_" + field.name.upper()
             config = load(None, {variable: text})
@@ -127,6 +128,8 @@ def in_another_way(default: object) -> tuple[str, object]:
     """Another value than this default, as text and as it is."""
     if isinstance(default, bool):
         return str(not default).lower(), not default
+    if isinstance(default, float):
+        return "2.5", 2.5
     if isinstance(default, int):
         return str(default + 1) if default < 1000 else "999", default + 1 if default < 1000 else 999
     if isinstance(default, tuple):
@@ -209,6 +212,11 @@ def test_an_unknown_setting_is_refused_and_the_known_ones_are_named(
         ("[listen]\ninsecure-http = 1", ["listen.insecure-http: 1", "true or false"]),
         ("[listen]\nlisten = '127.0.0.1:1'", ["listen.listen: '127.0.0.1:1'"]),
         ("[listen]\nlisten = [5]", ["listen.listen", "text"]),
+        ("[budgets]\naddress-burst = 1.5", ["budgets.address-burst: 1.5: must be a whole number, not a fraction"]),
+        (
+            "[budgets]\naddress-requests-per-second = 'x'",
+            ["address-requests-per-second: 'x': must be a number, not text"],
+        ),
         ("[storage]\ndata = 5", ["storage.data: 5", "text"]),
         ("[audit]\naudit-to = 'syslog'", ["audit.audit-to: 'syslog'", "journald"]),
         ("[buckets.media]\nroot = 5", ["buckets.media.root: 5", "text"]),
@@ -237,6 +245,8 @@ def test_a_wrong_type_is_refused_with_the_value_and_what_is_allowed(
         ("limits", "list-entries-max", 10_001),
         ("keys", "clock-skew-seconds", 901),
         ("replay", "replay-entries-max", 0),
+        ("budgets", "subject-transfers-max", -1),
+        ("budgets", "address-failures-burst", 1_000_001),
         ("storage", "storage-threads", 257),
         ("storage", "free-bytes-min", -1),
         ("audit", "audit-lines-max", 0),
@@ -257,6 +267,15 @@ def test_a_number_out_of_range_is_refused_with_the_range(tmp_path: Path, table: 
         ("[listen]\nlisten = ['127.0.0.1:65536']", "listen.listen: '127.0.0.1:65536'"),
         ("[listen]\ntrusted-proxies = ['10.0.0.1/8']", "listen.trusted-proxies: '10.0.0.1/8'"),
         ("[keys]\naudience-required = true", "keys.audience"),
+        ("[budgets]\naddress-requests-per-second = -0.5", "address-requests-per-second: -0.5: must be a number >= 0"),
+        (
+            "[budgets]\nsubject-requests-per-second = 1e7",
+            "subject-requests-per-second: 10000000.0: must be a number <=",
+        ),
+        ("[budgets]\naddress-requests-per-second = nan", "address-requests-per-second: nan: must be a number >= 0"),
+        ("[budgets]\nsubject-requests-per-second = 1e-7", "1e-07: must be 0, or 0.000001 to 1000000"),
+        ("[budgets]\naddress-burst = 5", "budgets.address-burst: 5: needs budgets.address-requests-per-second"),
+        ("[budgets]\nsubject-burst = 5", "budgets.subject-burst: 5: needs budgets.subject-requests-per-second"),
         ("[buckets.media]\nroot = 'relative'", "buckets.media.root: 'relative': must be an absolute path"),
         ("[buckets.'a/b']\nroot = '/x'", "buckets.a/b"),
         ("[buckets._valet]\nroot = '/x'", "buckets._valet"),
@@ -296,6 +315,25 @@ def test_addresses_are_a_host_and_a_port_or_a_path(text: str, address: object) -
 def test_anything_else_is_no_address(text: str) -> None:
     with pytest.raises(ConfigInvalid, match=r"listen: "):
         parse_address("listen", text)
+
+
+def test_budgets_are_made_of_their_settings_and_0_is_no_limit(tmp_path: Path) -> None:
+    assert (Budgets().address, Budgets().subject, Budgets().any) == (None, None, False)
+    assert Budgets().failures == Budget(100.0, 10_000)
+    file = tmp_path / "valetstore.toml"
+    file.write_text("[budgets]\naddress-requests-per-second = 2.5\nsubject-transfers-max = 3\n")
+    budgets = load(file, {"VALETSTORE_ADDRESS_FAILURES_PER_SECOND": "0"}).budgets
+    assert (budgets.address, budgets.subject, budgets.failures) == (Budget(2.5), Budget(transfers=3), None)
+    assert budgets.any
+    both = Budgets(address_requests_per_second=1.0, address_burst=9, address_transfers_max=2)
+    assert both.address == Budget(1.0, 9, 2)
+    assert load(None, {"VALETSTORE_ADDRESS_REQUESTS_PER_SECOND": "0.25"}).budgets.address == Budget(0.25)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "1e3", "", " 1", "1_0", "\u0661"])
+def test_a_rate_in_the_environment_is_a_plain_number(tmp_path: Path, text: str) -> None:
+    sentence = refusal(tmp_path, environment={"VALETSTORE_ADDRESS_REQUESTS_PER_SECOND": text})
+    assert "budgets.address-requests-per-second" in sentence
 
 
 def test_a_buckets_own_rules_replace_those_for_all() -> None:

@@ -116,11 +116,11 @@ def test_python_examples_mint_keys_that_open(file: str, tmp_path: Path) -> None:
     assert "admitted" in done.stdout
 
 
-def test_rotation_as_the_docs_show_it(tmp_path: Path) -> None:
-    (rotation,) = blocks("docs/KEYS.md", "sh")
+def test_profiles_and_a_rotation_as_the_docs_show_them(tmp_path: Path) -> None:
+    commands = "".join(blocks("docs/KEYS.md", "sh"))
     port = free_port()
     ready = f"valetstore serve & until curl -sf http://127.0.0.1:{port}/_valet/ready; do sleep 0.2; done\n"
-    done = run_shell(ready + rotation, tmp_path, port)
+    done = run_shell(ready + commands, tmp_path, port)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "retires in" in done.stdout
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.minting import ask, minter, refused
 from valetstore import Signer, SigningRefused, sign
 from valetstore.errors import ConfigInvalid, Denied
-from valetstore.grants.grant import Grant, Profile
+from valetstore.grants.grant import Budget, Grant, Profile
 from valetstore.grants.native import Native
 from valetstore.keys.material import ALGORITHMS, private_pem
 from valetstore.keys.ring import KeyRing, limits_of
@@ -107,6 +107,7 @@ def test_every_term_becomes_its_condition() -> None:
             start=time.time() - 5,
             uses=2,
             window=30,
+            budget=Budget(2.5, transfers=1),
             length=(1, 10),
             types=["image/*"],
             networks=["192.0.2.0/24"],
@@ -120,6 +121,7 @@ def test_every_term_becomes_its_condition() -> None:
         )
     )
     assert (grant.uses, grant.window, grant.length_min, grant.length_max) == (2, 30, 1, 10)
+    assert grant.budget == Budget(2.5, transfers=1)
     assert (grant.types, [str(one) for group in grant.networks for one in group]) == ((("image/*",),), ["192.0.2.0/24"])
     assert (grant.tls_only, grant.create_only, grant.sha256, grant.subject) == (True, True, b"\xab" * 32, "ann")
     assert (grant.headers, grant.response, grant.ctx) == (
@@ -128,6 +130,11 @@ def test_every_term_becomes_its_condition() -> None:
         {"a": 1},
     )
     assert 53 < grant.not_after - time.time() <= 55
+
+
+def test_a_budget_may_be_a_mapping() -> None:
+    made = grant_of(sign(signer(), "GET", "/b/k", expires=60, budget={"rate": 2, "burst": 5, "transfers": 1}))
+    assert made.budget == Budget(2.0, 5, 1)
 
 
 def test_keys_with_limited_uses_are_never_alike_and_others_may_be() -> None:
@@ -177,6 +184,10 @@ def test_any_file_name_can_be_signed(name: str) -> None:
         ({"method": "LIST", "path": "/"}, "a list is of one bucket"),
         ({"uses": 0}, "`uses`"),
         ({"window": 5}, "window 5: needs limited uses"),
+        ({"budget": {}}, "budget {}: needs `rate` or `transfers`"),
+        ({"budget": {"rate": 0}}, "budget {'rate': 0}: `rate` is requests a second"),
+        ({"budget": {"rate": "fast"}}, "budget {'rate': 'fast'}: Expected `float | null`"),
+        ({"budget": {"rate": 1, "per": 60}}, "unknown field `per`"),
         ({"length": (5, 1)}, "`length`"),
         ({"length": (1, 2, 3)}, "`length`"),
         ({"types": ["image"]}, "types 'image': must be type/subtype"),
@@ -229,6 +240,19 @@ def test_a_path_that_names_no_object_is_refused(path: str) -> None:
             "length: the signing key allows at most 1 KiB",
         ),
         ({"length_bytes_min": 10}, {"method": "PUT", "length": (9, 20)}, "asks for at least 10 bytes"),
+        ({"uses": 3}, {"uses": 4}, "uses 4: the signing key allows at most 3"),
+        ({"single_use": ("read",)}, {"uses": 2}, "uses 2: the signing key makes read single-use"),
+        (
+            {"budget": Budget(2.0, 5)},
+            {"budget": {"rate": 2.5}},
+            "budget rate 2.5: the signing key allows 2 requests a second, 5 at once",
+        ),
+        ({"budget": Budget(2.0, 5)}, {"budget": {"rate": 1, "burst": 6}}, "budget burst 6: the signing key allows"),
+        (
+            {"budget": Budget(transfers=1)},
+            {"budget": {"transfers": 2}},
+            "budget transfers 2: the signing key allows 1 transfer at once",
+        ),
         (
             {"types": ("image/*",)},
             {"method": "PUT", "types": ["text/html"]},
@@ -265,6 +289,14 @@ def test_what_the_profile_forbids_is_refused_with_the_reason(
         ({"length_bytes_max": 10, "length_bytes_min": 5}, {"length": (5, 10)}),
         ({"length_bytes_max": 10}, {}),
         ({"https": True, "create_only": True}, {}),
+        ({"uses": 3}, {}),
+        ({"uses": 3, "single_use": ("read",)}, {"uses": 3}),
+        ({"single_use": ("write",)}, {"uses": 1}),
+        ({"single_use": ("write",)}, {}),
+        ({"budget": Budget(2.0, 5, 1)}, {}),
+        ({"budget": Budget(2.0, 5, 1)}, {"budget": {"rate": 2, "transfers": 1}}),
+        ({"budget": Budget(transfers=1)}, {"budget": {"rate": 1000}}),
+        ({"budget": Budget(2.0)}, {"budget": {"transfers": 1000}}),
     ],
 )
 def test_what_lies_within_the_profile_is_signed(profile: dict[str, Any], arguments: dict[str, Any]) -> None:

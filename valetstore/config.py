@@ -8,6 +8,7 @@ whoever calls `load`, never here.
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar, get_type_hints
@@ -16,11 +17,14 @@ import msgspec
 from msgspec import Meta
 
 from valetstore.errors import ConfigInvalid, Denied
+from valetstore.grants.grant import AT_ONCE_MAX, RATE_MAX, RATE_MIN, Budget
 from valetstore.objectkey import check_bucket
 
 Seconds = Annotated[int, Meta(ge=0, le=10**9)]
 Count = Annotated[int, Meta(ge=1, le=10**12)]
 Bytes = Annotated[int, Meta(ge=0, le=2**60)]
+Rate = Annotated[float, Meta(ge=0, le=RATE_MAX)]
+AtOnce = Annotated[int, Meta(ge=0, le=AT_ONCE_MAX)]
 
 ENVIRONMENT_PREFIX: Final = "VALETSTORE_"
 NOT_SETTINGS: Final = frozenset({"VALETSTORE_CONFIG", "VALETSTORE_DEBUG", "VALETSTORE_VECTORS"})
@@ -74,6 +78,39 @@ class Replay(_Table, frozen=True):
     replay_entries_max: Count = 1_000_000
 
 
+class Budgets(_Table, frozen=True, dict=True):
+    """How much one address and one subject may ask for, over all workers; 0 for no limit."""
+
+    address_requests_per_second: Rate = 0.0
+    address_burst: AtOnce = 0
+    address_transfers_max: AtOnce = 0
+    subject_requests_per_second: Rate = 0.0
+    subject_burst: AtOnce = 0
+    subject_transfers_max: AtOnce = 0
+    address_failures_per_second: Rate = 100.0
+    address_failures_burst: AtOnce = 10_000
+
+    @cached_property
+    def address(self) -> Budget | None:
+        """Of one address (`networks.address_group`), None for no limit."""
+        return _budget(self.address_requests_per_second, self.address_burst, self.address_transfers_max)
+
+    @cached_property
+    def subject(self) -> Budget | None:
+        """Of one subject of one signing key."""
+        return _budget(self.subject_requests_per_second, self.subject_burst, self.subject_transfers_max)
+
+    @cached_property
+    def failures(self) -> Budget | None:
+        """Of verifications that fail, of one address."""
+        return _budget(self.address_failures_per_second, self.address_failures_burst, 0)
+
+    @cached_property
+    def any(self) -> bool:
+        """Whether requests count against a budget that the settings set."""
+        return self.address is not None or self.subject is not None
+
+
 class Storage(_Table, frozen=True):
     """Where the bytes are."""
 
@@ -119,6 +156,7 @@ class Config(_Table, frozen=True):
     limits: Limits = Limits()
     keys: Keys = Keys()
     replay: Replay = Replay()
+    budgets: Budgets = Budgets()
     storage: Storage = Storage()
     audit: Audit = Audit()
     cors: tuple[CorsRule, ...] = ()
@@ -193,13 +231,15 @@ def _typed(setting: str, text: str) -> object:
     """An environment variable's text as the type its setting has, where it has that form."""
     table = _TABLES[_TABLE_OF[setting]]
     default = {f.encode_name: f.default for f in msgspec.structs.fields(table)}[setting]
-    kind = type(default) if isinstance(default, (bool, int)) else None
+    kind = type(default) if isinstance(default, (bool, int, float)) else None
     if setting == "workers":  # the one setting that is a number or a word
         return int(text) if re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) else text
     if kind is bool and text.lower() in {"true", "false", "1", "0"}:
         return text.lower() in {"true", "1"}
     if kind is int and re.fullmatch(r"[0-9]{1,19}", text, re.ASCII):
         return int(text)
+    if kind is float and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII):
+        return float(text)
     if kind is None and not isinstance(default, str):
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
@@ -249,14 +289,21 @@ def _part(where: str, raw: object, table: type[_T]) -> _T:
 
 def _expected(what: str, table: type[_Table], setting: str) -> str:
     kind = str({field.encode_name: field.type for field in msgspec.structs.fields(table)}[setting])
-    if "Invalid enum" in what:
+    if "Invalid enum" in what or "int | str" in what:
         number = ["a whole number"] if "int" in kind else []
         return "must be " + " or ".join([*number, *re.findall(r"'([^']*)'", kind)])
-    words = {"int": "a whole number", "bool": "true or false", "str": "text", "array": "a list", "object": "a table"}
+    words = {
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "str": "text",
+        "array": "a list",
+        "object": "a table",
+    }
     return re.sub(
         r"`(\w+)( [<>]=? \d+)?`",
         lambda found: words.get(found[1], found[1]) + (found[2] or ""),
-        what.replace("Expected ", "must be ").replace(", got", ", not"),
+        what.replace("Expected ", "must be ").replace(", got `float`", ", not a fraction").replace(", got", ", not"),
     )
 
 
@@ -285,6 +332,7 @@ def _check(config: Config) -> None:
         raise ConfigInvalid("keys.audience-required: true needs keys.audience, the name keys must give")
     if config.audit.audit_required and config.audit.audit_to == "off":
         raise ConfigInvalid("audit.audit-required: true needs audit.audit-to other than off")
+    _check_budgets(config.budgets)
     for name, bucket in config.buckets.items():
         try:
             check_bucket(name)
@@ -292,6 +340,29 @@ def _check(config: Config) -> None:
             raise ConfigInvalid(f"buckets.{name}: {denied.detail}") from None
         if bucket.root and not Path(bucket.root).is_absolute():
             raise ConfigInvalid(f"buckets.{name}.root: {bucket.root!r}: must be an absolute path")
+
+
+def _check_budgets(budgets: Budgets) -> None:
+    for whose, rate, burst in (
+        ("address", "address-requests-per-second", "address-burst"),
+        ("subject", "subject-requests-per-second", "subject-burst"),
+        ("failures", "address-failures-per-second", "address-failures-burst"),
+    ):
+        said = msgspec.to_builtins(budgets)
+        # A burst by default is only there for its rate: no failures at all need one setting, not two.
+        if said[burst] and not said[rate] and said[burst] != msgspec.to_builtins(Budgets())[burst]:
+            raise ConfigInvalid(f"budgets.{burst}: {said[burst]}: needs budgets.{rate}")
+        try:
+            getattr(budgets, whose)
+        except ValueError:
+            raise ConfigInvalid(f"budgets.{rate}: {said[rate]}: must be 0, or {RATE_MIN:f} to {RATE_MAX:.0f}") from None
+
+
+def _budget(rate: float, burst: int, transfers: int) -> Budget | None:
+    """Three settings as a budget. Raises ValueError for a rate that is none."""
+    if not rate and not transfers:
+        return None
+    return Budget(rate or None, (burst or None) if rate else None, transfers or None)
 
 
 def _network(setting: str, text: str) -> None:

@@ -12,8 +12,8 @@ import msgspec
 
 from valetstore.errors import ConfigInvalid
 
-_PATIENCE_SECONDS: Final = 0.3
-"""Who only asks for the holder has the lock for a moment; who serves has it for longer."""
+_PATIENCE_SECONDS: Final = 1.0
+"""Who only asks for the holder has the lock for a moment, workers of a gateway that was killed while they end."""
 _PAUSE_SECONDS: Final = 0.02
 
 
@@ -46,6 +46,11 @@ class DataLock:
             who = f"process {found.pid} ({', '.join(found.addresses)})" if found and found.pid else "another process"
             raise DataHeld(f"storage.data: {data}: is served by {who}; one data directory has one gateway") from None
         self.say([])
+
+    @property
+    def descriptor(self) -> int:
+        """The lock as a descriptor: a process that inherits it holds it too, for as long as it lives."""
+        return self._file
 
     def say(self, addresses: list[str]) -> None:
         """Write down who holds it, for whoever finds it held; where the volume is full or read-only, do not."""

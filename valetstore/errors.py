@@ -36,6 +36,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "key_revoked": Refusal(401, "The key has been revoked."),
     "key_used": Refusal(403, "The key has been used up."),
     "replay_unavailable": Refusal(503, "Single use cannot be decided now; nothing was used."),
+    "revocation_unavailable": Refusal(503, "Whether the key is revoked cannot be decided now."),
     # What the key does not cover.
     "operation_not_allowed": Refusal(403, "The key does not allow this operation."),
     "path_not_allowed": Refusal(403, "The key does not open this path."),

@@ -6,28 +6,97 @@ Rule 3: a refusal carries all that was learned about the key, for the audit, and
 what it already knew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from valetstore.config import Budgets as BudgetSettings
 from valetstore.errors import Denied
-from valetstore.grants.grant import Admission, Grant, Intent, Use
+from valetstore.grants.grant import Admission, Charge, Grant, Intent, Use
+from valetstore.grants.networks import address_group
 from valetstore.grants.recognise import recognise
 from valetstore.grants.scheme import Scheme
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
-from valetstore.policy.request import enforce
+from valetstore.pasted import prove
+from valetstore.policy.budget import BudgetBook, Budgets, charges_of
+from valetstore.policy.request import enforce, enforce_holding
+from valetstore.policy.revocation import RevocationTable
 from valetstore.replay.promise import ReplaySet
 
 
 class Gateway:
-    """Judges requests by a key ring, a set of schemes and a replay set. `keys` is swapped whole on rotation."""
+    """Judges requests by a key ring and a set of schemes; asks the owner of what is single.
 
-    def __init__(self, schemes: Sequence[Scheme], keys: KeyRing, replay: ReplaySet) -> None:
+    `schemes`, `keys` and `limits` are swapped whole on a reload. What is left out is none of: no revocations, no
+    limits.
+    """
+
+    def __init__(
+        self,
+        schemes: Sequence[Scheme],
+        keys: KeyRing,
+        replay: ReplaySet,
+        revocations: RevocationTable | None = None,
+        budgets: Budgets | None = None,
+        limits: BudgetSettings | None = None,
+    ) -> None:
         self.schemes = schemes
         self.keys = keys
         self.replay = replay
+        self.revocations = RevocationTable() if revocations is None else revocations
+        self.budgets: Budgets = BudgetBook() if budgets is None else budgets
+        self.limits = limits or BudgetSettings()
 
     async def admit(self, inbound: Inbound) -> Admission:
-        """Let the request in, or raise Denied with what was learned as evidence."""
+        """Let the request in, or raise Denied with what was learned as evidence. `leave` must follow."""
+        intent, grant = self._prove(inbound)
+        try:
+            enforce(grant, intent, inbound, self.revocations)
+            charges = charges_of(grant, inbound.peer, self.limits)
+            if charges:
+                await self.budgets.enter(charges, inbound.now)
+            use = use_of(grant, intent, inbound)
+            if use is not None:
+                await self._look(use, charges, inbound.now)
+        except Denied as denied:
+            raise denied.because(**describe(grant, intent)) from None
+        return Admission(inbound, intent, grant, use, charges)
+
+    def leave(self, admission: Admission) -> None:
+        """The request is over: what it held of its key's budgets comes back."""
+        if admission.charges:
+            self.budgets.leave(admission.charges)
+
+    def holder(self, inbound: Inbound, pasted: str | None = None) -> tuple[Intent, Grant]:
+        """A key that is given back: in force, and held by whoever sent this; what it opens does not matter.
+
+        The request's own key, or one `pasted` into its body, for a dialect whose keys hold for one request alone.
+        """
+        if pasted is None:
+            intent, grant = self._prove(inbound)
+        else:
+            with self._counting(inbound):
+                proof = prove(pasted, self.schemes, self.keys, inbound.now)
+            intent, grant = Intent("admin", inbound.path), proof.grant.narrowed_by(proof.limits)
+        try:
+            enforce_holding(grant, intent, inbound, self.revocations)
+        except Denied as denied:
+            raise denied.because(**describe(grant, intent)) from None
+        return intent, grant
+
+    def carries_key(self, inbound: Inbound) -> bool:
+        """Whether a request carries a key at all, in whatever state."""
+        return any(scheme.recognises(inbound) for scheme in self.schemes)
+
+    def recheck(self, admission: Admission, now: float) -> None:
+        """Revocation once more, before an upload is published: it may have lasted. Raises `key_revoked`."""
+        key = self.keys.named(admission.grant.signing_key)
+        if key is None or (key.record.retires_at is not None and now >= key.record.retires_at):
+            raise Denied("key_revoked", "Its signing key was retired meanwhile.")
+        self.revocations.check(admission.grant, admission.intent.path, now)
+
+    def _prove(self, inbound: Inbound) -> tuple[Intent, Grant]:
+        """What the request asks for and what its key allows, narrowed."""
         credential = recognise(inbound, self.schemes)
         scheme = credential.scheme
         try:
@@ -35,33 +104,52 @@ class Gateway:
         except Denied as denied:
             raise denied.because(dialect=scheme.name) from None
         try:
-            proof = scheme.verify(inbound, credential, self.keys)
+            with self._counting(inbound):
+                proof = scheme.verify(inbound, credential, self.keys)
         except Denied as denied:
             raise denied.because(dialect=scheme.name, operation=intent.operation) from None
-        grant = proof.grant.narrowed_by(proof.limits)
+        return intent, proof.grant.narrowed_by(proof.limits)
+
+    @contextmanager
+    def _counting(self, inbound: Inbound) -> Iterator[None]:
+        """Count a verification that fails against its address, which is refused once there were too many."""
+        address = "" if inbound.peer is None else address_group(inbound.peer)
+        if address:
+            self.budgets.check(address, inbound.now)
         try:
-            enforce(grant, intent, inbound)
-            use = use_of(grant, inbound)
-            if use is not None:
-                await self.replay.look(use, inbound.now)
-        except Denied as denied:
-            raise denied.because(**describe(grant, intent)) from None
-        return Admission(inbound, intent, grant, use)
+            yield
+        except Denied:
+            if address:
+                self.budgets.failed(address, inbound.now)
+            raise
 
-    def recheck(self, admission: Admission, now: float) -> None:
-        """Revocation once more, before an upload is published: it may have lasted. Raises `key_revoked`."""
-        key = self.keys.named(admission.grant.signing_key)
-        if key is None or (key.record.retires_at is not None and now >= key.record.retires_at):
-            raise Denied("key_revoked", "Its signing key was retired meanwhile.")
+    async def _look(self, use: Use, charges: Sequence[Charge], now: float) -> None:
+        try:
+            await self.replay.look(use, now)
+        except BaseException:
+            if charges:
+                self.budgets.leave(charges)
+            raise
 
 
-def use_of(grant: Grant, inbound: Inbound) -> Use | None:
+def use_of(grant: Grant, intent: Intent, inbound: Inbound) -> Use | None:
     """What the replay set must remember of this request; None where the key's uses are not limited."""
-    if grant.uses is None:
+    uses = grant.uses_for(intent.operation)
+    if uses is None:
         return None
     # Without an address nobody can be known to be the same client: the window opens for none.
     source, window = (str(inbound.peer), grant.window) if inbound.peer else ("", 0)
-    return Use(grant.identity, grant.uses, window, source, grant.not_after + grant.skew)
+    return Use(grant.identity, uses, window, source, grant.not_after + grant.skew, grant.issued_at)
+
+
+def whole_use(grant: Grant, inbound: Inbound) -> Use | None:
+    """All that a limited key has, to be spent at once; None for a key that may do something any number of times."""
+    uses = grant.uses
+    if uses is None and grant.operations <= grant.single_use:
+        uses = 1
+    if uses is None:
+        return None
+    return Use(grant.identity, uses, 0, str(inbound.peer or ""), grant.not_after + grant.skew, grant.issued_at)
 
 
 def describe(grant: Grant, intent: Intent) -> dict[str, object]:

@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 from valetstore.errors import REFUSALS
 from valetstore.grants.grant import OPERATIONS
 
-__all__ = ["CONTENT_TYPE", "Metrics", "Snapshot", "merge"]
+__all__ = ["CONTENT_TYPE", "Metrics", "Snapshot", "lasting", "merge"]
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +77,14 @@ def _sum(one: float, other: float) -> float:
 _ASKED: Final[Mapping[str, _Asked]] = {
     "valetstore_transfers_in_flight": _Asked("Bodies on their way.", ("direction",), _sum),
     "valetstore_connections": _Asked("Open client connections.", (), _sum),
-    # One process owns the replay set; others may know its figures, and then they are the same ones.
+    # One process owns these; no other says them.
     "valetstore_replay_entries": _Asked("Single-use keys that are remembered.", (), max),
     "valetstore_replay_entries_max": _Asked("How many single-use keys can be remembered.", (), max),
+    "valetstore_replay_available": _Asked("1 where single use can be decided, else 0.", (), min),
+    "valetstore_revocations": _Asked("Revocations in force.", (), max),
+    "valetstore_revocations_available": _Asked("1 where revocation can be judged, else 0.", (), min),
+    "valetstore_workers": _Asked("Worker processes that serve.", (), _sum),
+    "valetstore_worker_replacements_total": _Asked("Workers replaced: dead or stuck.", (), _sum, is_counter=True),
     "valetstore_disk_free_bytes": _Asked("Room for objects on a volume.", ("volume",), min),
     "valetstore_audit_dropped_total": _Asked("Audit lines lost.", (), _sum, is_counter=True),
 }
@@ -101,6 +106,12 @@ class Snapshot(msgspec.Struct):
     first_byte: dict[str, Histogram] = {}
     duration: dict[str, Histogram] = {}
     asked: dict[str, dict[Labels, float]] = {}
+
+
+def lasting(snapshot: Snapshot) -> Snapshot:
+    """What remains of a process that has ended: what it has counted, not what it had."""
+    counted = {name: dict(values) for name, values in snapshot.asked.items() if _ASKED[name].is_counter}
+    return msgspec.structs.replace(snapshot, asked=counted)
 
 
 class Metrics:

@@ -19,7 +19,7 @@ import msgspec
 
 from valetstore.encoding import b64url_decode, content_disposition
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.grant import Limits, Operation, Profile, Scope
+from valetstore.grants.grant import Budget, Limits, Operation, Profile, Scope
 from valetstore.grants.native import PARAMETER, TOKEN_BYTES_MAX, Claims, as_list
 from valetstore.grants.native import sign as sign_claims
 from valetstore.grants.networks import parse_networks
@@ -121,15 +121,17 @@ class Terms(TypedDict, total=False):
     """What a key may say beside the operation, the path and the expiry. Left out means not limited.
 
     `start` is seconds since the epoch; `prefix` opens everything below a path that ends in a slash; `uses` and
-    `window` (seconds) are single use; `length` is (min, max) in bytes; `types` are content types (`image/*`),
-    `networks` CIDRs; `sha256` is hex; `filename` and `inline` say how a browser saves a download; `headers`
-    must be present in the request, `response` is set on a download; `ctx` goes to the audit.
+    `window` (seconds) are single use; `budget` is a Budget or a mapping of its members (`rate` requests a second,
+    `burst` of them at once, `transfers` at once); `length` is (min, max) in bytes; `types` are content types
+    (`image/*`), `networks` CIDRs; `sha256` is hex; `filename` and `inline` say how a browser saves a download;
+    `headers` must be present in the request, `response` is set on a download; `ctx` goes to the audit.
     """
 
     start: float | None
     prefix: bool
     uses: int | None
     window: int
+    budget: Budget | Mapping[str, float] | None
     length: tuple[int, int] | None
     types: Sequence[str]
     networks: Sequence[str]
@@ -181,6 +183,7 @@ def claims_for(method: str, path: str, *, expires: int, **terms: Unpack[Terms]) 
         https=terms.get("https", False),
         uses=uses,
         window=terms.get("window", 0),
+        budget=_budget(terms.get("budget")),
         create=terms.get("create_only", False),
         sha256=terms.get("sha256"),
         headers=dict(terms.get("headers", {})),
@@ -278,12 +281,37 @@ def refuse_beyond(claims: Claims, limits: Limits) -> None:
     since = claims.iat if claims.iat is not None else time.time()
     if limits.ttl_max is not None and claims.exp - since > limits.ttl_max:
         raise SigningRefused(f"expires: the signing key allows at most {show_duration(limits.ttl_max)} after signing")
+    _refuse_uses(claims, limits)
+    _refuse_budget(claims.budget, limits.budget)
     _refuse_length(claims, limits)
     for pattern in as_list(claims.type):
         for allowed_types in limits.types:
             if not any(type_matches(pattern.lower(), allowed) for allowed in allowed_types):
                 raise SigningRefused(f"type {pattern}: the signing key allows {', '.join(allowed_types)}")
     _refuse_networks(claims, limits)
+
+
+def _refuse_uses(claims: Claims, limits: Limits) -> None:
+    if claims.uses is None:
+        return
+    if limits.uses is not None and claims.uses > limits.uses:
+        raise SigningRefused(f"uses {claims.uses}: the signing key allows at most {limits.uses}")
+    # A key for several operations may have its uses for those that are not single-use.
+    if claims.uses > 1 and limits.single_use.issuperset(claims.ops):
+        raise SigningRefused(f"uses {claims.uses}: the signing key makes {', '.join(claims.ops)} single-use")
+
+
+def _refuse_budget(asked: Budget | None, allowed: Budget | None) -> None:
+    """All keys of the signing key together have what is allowed: one can never have more."""
+    if asked is None or allowed is None:
+        return
+    for name, mine, theirs in (
+        ("rate", asked.rate, allowed.rate),
+        ("burst", asked.at_once, allowed.at_once if allowed.rate is not None else None),
+        ("transfers", asked.transfers, allowed.transfers),
+    ):
+        if mine is not None and theirs is not None and mine > theirs:
+            raise SigningRefused(f"budget {name} {mine:g}: the signing key allows {allowed}")
 
 
 def _refuse_length(claims: Claims, limits: Limits) -> None:
@@ -308,6 +336,15 @@ def _operation(method: str) -> Operation:
         return OPERATION_OF[method.upper()]
     except KeyError:
         raise ArgumentInvalid("method", method, f"must be one of {', '.join(OPERATION_OF)}") from None
+
+
+def _budget(given: Budget | Mapping[str, float] | None) -> Budget | None:
+    if given is None or isinstance(given, Budget):
+        return given
+    try:
+        return msgspec.convert(dict(given), Budget)
+    except msgspec.ValidationError as error:
+        raise ArgumentInvalid("budget", dict(given), f"{error}") from None
 
 
 def _response(given: Mapping[str, str], filename: str | None, inline: bool) -> dict[str, str]:

@@ -36,6 +36,20 @@ def test_a_key_without_limited_uses_has_no_use(gate: Gate) -> None:
     assert NOT_ASKED not in gate.cli("inspect", url)
 
 
+def test_what_a_signing_keys_profile_adds_is_said(tmp_path: Path) -> None:
+    """Of a key that says nothing of uses itself."""
+    profile = ["--single-use", "write", "--uses", "3", "--budget", "rate=5"]
+    run_cli("keys", "create", "web", *profile, "--data", "data", cwd=tmp_path)
+    for method, words, uses in (("PUT", "write once", 1), ("GET", "read 3 times", 3)):
+        url = run_cli("sign", method, "/a/b", "--data", "data", cwd=tmp_path).stdout.strip()
+        out = run_cli("inspect", url, "--data", "data", cwd=tmp_path).stdout
+        assert f"opens {words}, by its signing key's profile" in out
+        assert "all keys of its signing key together: at most 5 requests a second, 5 at once" in out
+        assert NOT_ASKED in out
+        found = json.loads(run_cli("inspect", url, "--data", "data", "--json", cwd=tmp_path).stdout)
+        assert (found["use"], found["uses"], found["shared_budget"]) == ("unknown", uses, {"rate": 5.0})
+
+
 def test_the_use_of_an_object_that_is_not_there_is_known_all_the_same(gate: Gate) -> None:
     assert inspected(gate, gate.sign("GET", "/photos/none", uses=1))["use"] == "unused"
 

@@ -64,6 +64,13 @@ def test_private_out_keeps_no_copy(tmp_path: Path) -> None:
         (["create", "web", "--length-max", "big"], "'big' is not a size"),
         (["create", "web", "--type", "image"], "'image': must be type/subtype"),
         (["create", "web", "--ip", "10.0.0.1/8"], "networks"),
+        (["create", "web", "--single-use", "write,admin"], "--single-use 'admin': must be some of delete, list, read"),
+        (["create", "web", "--uses", "0"], "0 is not in the range"),
+        (["create", "web", "--budget", "fast"], "'fast': must be some of rate=N, burst=N, transfers=N, each once"),
+        (["create", "web", "--budget", "rate=1,rate=2"], "each once"),
+        (["create", "web", "--budget", "rate=-1"], "each once"),
+        (["create", "web", "--budget", "burst=2"], "'burst=2': needs `rate` or `transfers`"),
+        (["create", "web", "--budget", "rate=0"], "'rate=0': `rate` is requests a second"),
         (["create", "web", "--alg", "none"], "'none' is not one of"),
         (["create", "web", "--private-out", "x.pem"], "HS256 has no private half"),
         (["import", "web"], "exactly one of"),
@@ -124,6 +131,22 @@ def test_the_list_has_heads_and_shows_what_differs(tmp_path: Path) -> None:
     assert heads.split() == ["NAME", "KID", "ALG", "STATE", "ALLOWS"]
     assert web.split()[:2] == ["web", "web"]
     assert app.split()[:2] == ["app", "k-1"]
+
+
+def test_uses_and_budgets_of_a_profile_are_kept_and_shown(tmp_path: Path) -> None:
+    limits = ["--single-use", "write,delete", "--uses", "3", "--budget", "rate=2.5, burst=5,transfers=2"]
+    done = run_cli("keys", "create", "web", *limits, "--data", "data", "--json", cwd=tmp_path)
+    profile = json.loads(done.stdout)["profile"]
+    assert (profile["single-use"], profile["uses"]) == (["write", "delete"], 3)
+    assert profile["budget"] == {"rate": 2.5, "burst": 5, "transfers": 2}
+    for command in (["list"], ["show", "web"]):
+        out = run_cli("keys", *command, "--data", "data", cwd=tmp_path).stdout
+        assert "single-use write, delete; uses of each key at most 3" in out
+        assert "all keys together 2.5 requests a second, 5 at once, 2 transfers at once" in out
+    (tmp_path / "secret").write_bytes(b"x" * 32)
+    run_cli("keys", "import", "app", "--secret-file", "secret", *limits, "--data", "data", cwd=tmp_path)
+    shown = json.loads(run_cli("keys", "show", "app", "--json", "--data", "data", cwd=tmp_path).stdout)
+    assert shown["profile"] == profile
 
 
 def test_scrub_refuses_to_read_nothing(tmp_path: Path) -> None:

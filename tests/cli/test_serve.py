@@ -37,7 +37,6 @@ def serve(folder: Path, *arguments: str, config: str = "") -> tuple[int, str]:
         ("[listen]\nlisten = ['nowhere']", "listen.listen: 'nowhere': must be HOST:PORT"),
         ("[listen]\ntls-cert = 'c.pem'", "tls-key is missing; give both"),
         ("[listen]\ntls-cert = '/none/c.pem'\ntls-key = '/none/k.pem'", "/none/c.pem: there is no such file"),
-        ("[listen]\nworkers = 2", "listen.workers: 2: only 1"),
         ("[listen]\nlisten = ['0.0.0.0:0']", "insecure-http"),
         ("limits = 5", "limits: 5: must be a table"),
         ("not toml", "is not TOML"),

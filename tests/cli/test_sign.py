@@ -68,6 +68,8 @@ def test_start_delays_a_key(gate: Gate) -> None:
         (["GET", "/photos/x", "--start", "later"], 2, "--start 'later': must be"),
         (["GET", "/photos/x", "--once", "--uses", "2"], 2, "--once and --uses"),
         (["GET", "/photos/x", "--window", "5"], 2, "--window 5: needs --once or --uses"),
+        (["GET", "/photos/x", "--budget", "rate"], 2, "'rate': must be some of rate=N, burst=N, transfers=N"),
+        (["GET", "/photos/x", "--budget", "burst=1,transfers=1"], 2, "`burst` needs `rate`"),
         (["PUT", "/photos/x", "--length", "5-1"], 2, "larger than the maximum"),
         (["PUT", "/photos/x", "--length", "10-"], 2, "'10-': must be MIN-MAX"),
         (["PUT", "/photos/x", "--sha256", "abc"], 2, "--sha256 'abc': must be 64 hexadecimal digits"),
@@ -96,6 +98,9 @@ def test_a_wrong_argument_is_one_sentence(gate: Gate, arguments: list[str], stat
         (["PUT", "/photos/x", "--expires", "2h"], "at most 1h"),
         (["PUT", "/photos/x", "--length", "1-1MiB"], "at most 1 KiB"),
         (["PUT", "/photos/x", "--type", "text/html"], "the signing key allows image/*"),
+        (["PUT", "/photos/x", "--uses", "2"], "uses 2: the signing key makes write single-use"),
+        (["PUT", "/photos/x", "--uses", "4"], "uses 4: the signing key allows at most 3"),
+        (["PUT", "/photos/x", "--budget", "rate=9"], "budget rate 9: the signing key allows 5 requests a second"),
         (["PUT", "/photos/x", "--ip", "10.0.0.0/8"], "the signing key allows 127.0.0.0/8"),
     ],
 )
@@ -103,6 +108,7 @@ def test_what_the_profile_forbids_is_refused_at_signing(gate: Gate, arguments: l
     name = "narrow"
     if name not in gate.cli("keys", "list"):
         limits = ["--ops", "write", "--prefix", "/photos/", "--ttl-max", "1h", "--length-max", "1KiB"]
+        limits += ["--single-use", "write", "--uses", "3", "--budget", "rate=5"]
         gate.cli("keys", "create", name, *limits, "--type", "image/*", "--ip", "127.0.0.0/8")
     assert named in gate.cli("sign", *arguments, "--key", name, status=1)
 
@@ -110,11 +116,13 @@ def test_what_the_profile_forbids_is_refused_at_signing(gate: Gate, arguments: l
 def test_inspect_says_what_a_key_allows_and_that_it_is_admitted(gate: Gate) -> None:
     digest = hashlib.sha256(b"x").hexdigest()
     conditions = ["--length", "1-2KiB", "--type", "image/*,text/plain", "--ip", "203.0.113.0/24", "--create-only"]
-    url = gate.cli("sign", "PUT", "/photos/new", *conditions, "--uses", "3", "--sha256", digest, "--sub", "bob").strip()
+    conditions += ["--uses", "3", "--budget", "rate=2.5,transfers=1"]
+    url = gate.cli("sign", "PUT", "/photos/new", *conditions, "--sha256", digest, "--sub", "bob").strip()
     out = gate.cli("inspect", url)
     for said in (
         "write: /photos/new",
         "3 times",
+        "at most 2.5 requests a second, 3 at once, 1 transfer at once",
         "1 bytes to 2 KiB",
         "image/*",
         "203.0.113.0/24",

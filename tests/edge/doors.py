@@ -1,4 +1,4 @@
-"""Ways to a gateway: plain, over TLS, through nginx, through Caddy. A test that takes a Door holds for all.
+"""Ways to a gateway: plain, with several workers, over TLS, through nginx, through Caddy. A test that takes a Door holds for all.
 
 Rule 1: proxies are configured as the documentation tells operators to: paths untouched, Host kept.
 Rule 2: a proxy that is not installed skips its tests, and says what to install.
@@ -31,7 +31,7 @@ from cryptography.x509.oid import NameOID
 from tests.edge.wire import Wire
 from tests.gate import Answer, Gate, free_port
 
-KINDS: Final = ("http", "tls", "nginx", "caddy")
+KINDS: Final = ("http", "workers", "tls", "nginx", "caddy")
 
 
 @dataclass
@@ -79,8 +79,10 @@ def opened(kind: str, folder: Path, config: dict[str, dict[str, Any]] | None = N
     if kind == "tls":
         cert, key = make_certificate(folder)
         tables["listen"] = tables.get("listen", {}) | {"tls-cert": str(cert), "tls-key": str(key)}
+    if kind == "workers":
+        options["args"] = (*options.get("args", ()), "--workers", "2")
     with Gate(folder, toml(tables), cafile=cert, **options) as gate:
-        if kind in {"http", "tls"}:
+        if kind not in PROXIES:
             yield Door(kind, gate, gate.address, cert)
         else:
             with PROXIES[kind](folder, gate.address) as proxy:

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from tests.minting import ANYTHING, NOW, ask
 from valetstore.errors import Denied
-from valetstore.grants.grant import OPERATIONS, Grant, Intent, Limits, Operation, Profile, Scope
+from valetstore.grants.grant import (
+    DEFAULT_OPERATIONS,
+    OPERATIONS,
+    Budget,
+    Grant,
+    Intent,
+    Limits,
+    Operation,
+    Profile,
+    Scope,
+)
 from valetstore.grants.networks import parse_networks, plain_address
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import limits_of
@@ -19,6 +29,10 @@ PREFIXES = ["/", "/a/", "/a/b/", "/b/"]
 TYPES = ["image/*", "image/png", "text/plain", "*/*"]
 NETWORKS = ["192.0.2.0/24", "192.0.2.7/32", "2001:db8::/32", "::/0", "0.0.0.0/0"]
 
+BUDGETS = st.one_of(
+    st.builds(Budget, rate=st.sampled_from([0.5, 2.0, 2.5]), burst=st.none() | st.integers(1, 4)),
+    st.builds(Budget, rate=st.none() | st.just(1.0), transfers=st.integers(1, 3)),
+)
 PROFILES = st.builds(
     Profile,
     operations=st.lists(st.sampled_from(get_args(Operation)), min_size=1, unique=True).map(tuple),
@@ -30,6 +44,9 @@ PROFILES = st.builds(
     networks=st.lists(st.sampled_from(NETWORKS), max_size=2).map(tuple),
     create_only=st.booleans(),
     https=st.booleans(),
+    single_use=st.lists(st.sampled_from(DEFAULT_OPERATIONS), max_size=2, unique=True).map(tuple),
+    uses=st.none() | st.integers(1, 3),
+    budget=st.none() | BUDGETS,
 )
 RETIREMENTS = st.none() | st.sampled_from([NOW - 1, NOW + 1])
 
@@ -69,9 +86,22 @@ GRANTS_OF_ALL_KINDS = st.builds(
         lambda found: (parse_networks(found),) if found else ()
     ),
     tls_only=st.booleans(),
+    uses=st.none() | st.integers(1, 3),
+    budget=st.none() | BUDGETS,
     create_only=st.booleans(),
 )
-CONDITIONS = ("operations", "scopes", "length_min", "length_max", "types", "networks", "tls_only", "create_only")
+CONDITIONS = (
+    "uses",
+    "budget",
+    "operations",
+    "scopes",
+    "length_min",
+    "length_max",
+    "types",
+    "networks",
+    "tls_only",
+    "create_only",
+)
 
 
 def widest(like: Grant) -> Grant:
@@ -177,8 +207,98 @@ def test_a_profile_that_limits_nothing_gives_the_key_back(grant: Grant) -> None:
 @given(GRANTS, LIMITS)
 def test_what_is_not_limited_is_left_alone(grant: Grant, limits: Limits) -> None:
     narrowed = grant.narrowed_by(limits)
-    for name in ("identity", "not_after", "not_before", "issued_at", "uses", "window", "sha256", "headers", "response"):
+    for name in (
+        "identity",
+        "not_after",
+        "not_before",
+        "issued_at",
+        "budget",
+        "window",
+        "sha256",
+        "headers",
+        "response",
+    ):
         assert getattr(narrowed, name) == getattr(grant, name)
+
+
+@given(GRANTS, LIMITS, st.sampled_from(sorted(OPERATIONS)))
+def test_a_profile_never_gives_a_use_more(grant: Grant, limits: Limits, operation: str) -> None:
+    narrowed = grant.narrowed_by(limits).uses_for(operation)
+    said = [uses for uses in (grant.uses, limits.uses, 1 if operation in limits.single_use else None) if uses]
+    assert narrowed == min(said, default=None)
+
+
+def test_what_is_single_use_shares_one_use_and_the_rest_is_not_counted() -> None:
+    limits = limits_of(Profile(single_use=("write", "delete")))
+    narrowed = widest_of_all().narrowed_by(limits)
+    assert [narrowed.uses_for(name) for name in ("write", "delete", "read", "list")] == [1, 1, None, None]
+    counted = widest_of_all(uses=5).narrowed_by(limits)
+    assert [counted.uses_for(name) for name in ("write", "read")] == [1, 5]
+    fewer = widest_of_all(uses=5).narrowed_by(limits_of(Profile(single_use=("write",), uses=3)))
+    assert [fewer.uses_for(name) for name in ("write", "read")] == [1, 3]
+
+
+def test_a_keys_budget_and_its_signing_keys_are_counted_apart() -> None:
+    own, shared = Budget(5.0), Budget(transfers=3)
+    narrowed = widest_of_all(budget=own).narrowed_by(limits_of(Profile(budget=shared)))
+    assert (narrowed.budget, narrowed.shared_budget) == (own, shared)
+
+
+def widest_of_all(**more: Any) -> Grant:
+    grant = Grant(scheme="s", signing_key="k", identity=b"", operations=OPERATIONS, scopes=(), not_after=NOW)
+    return msgspec.structs.replace(grant, **more)
+
+
+# Budgets
+
+
+@given(BUDGETS, BUDGETS)
+def test_of_two_budgets_the_less_of_each_holds(one: Budget, other: Budget) -> None:
+    both = one.narrowed_by(other)
+    assert both == other.narrowed_by(one) == both.narrowed_by(one) == both.narrowed_by(other)
+    for name in ("rate", "transfers"):
+        said = [getattr(budget, name) for budget in (one, other) if getattr(budget, name) is not None]
+        assert getattr(both, name) == min(said, default=None)
+    assert both.at_once == min([budget.at_once for budget in (one, other) if budget.rate], default=0)
+
+
+@pytest.mark.parametrize(
+    ("budget", "at_once", "words"),
+    [
+        (Budget(2.5, 5, 2), 5, "2.5 requests a second, 5 at once, 2 transfers at once"),
+        (Budget(2.5), 3, "2.5 requests a second, 3 at once"),
+        (Budget(0.1), 1, "0.1 requests a second, 1 at once"),
+        (Budget(100.0), 100, "100 requests a second, 100 at once"),
+        (Budget(1e-6), 1, "0.000001 requests a second, 1 at once"),
+        (Budget(1e6), 1_000_000, "1000000 requests a second, 1000000 at once"),
+        (Budget(transfers=1), 0, "1 transfer at once"),
+    ],
+)
+def test_a_budget_in_words(budget: Budget, at_once: int, words: str) -> None:
+    assert (budget.at_once, str(budget)) == (at_once, words)
+
+
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        ({}, "needs `rate` or `transfers`"),
+        ({"burst": 5}, "needs `rate` or `transfers`"),
+        ({"burst": 5, "transfers": 1}, "`burst` needs `rate`"),
+        ({"rate": 0}, "`rate` is requests a second, 0.000001 to 1000000"),
+        ({"rate": -1.0}, "`rate`"),
+        ({"rate": float("nan")}, "`rate`"),
+        ({"rate": float("inf")}, "`rate`"),
+        ({"rate": 9e-7}, "`rate`"),
+        ({"rate": 1000001}, "`rate`"),
+        ({"rate": 1, "burst": 0}, "`burst` is a whole number, 1 to 1000000"),
+        ({"rate": 1, "burst": 1000001}, "`burst`"),
+        ({"transfers": 0}, "`transfers` is a whole number"),
+        ({"transfers": 1000001}, "`transfers`"),
+    ],
+)
+def test_a_budget_that_limits_nothing_or_too_little_is_none(members: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Budget(**members)
 
 
 def test_the_default_profile_never_holds_admin() -> None:
@@ -216,6 +336,9 @@ A, B = (Scope("/a/", is_prefix=True),), (Scope("/b/", is_prefix=True),)
         ),
         ("tls_only", False, True, True),
         ("create_only", False, True, True),
+        ("uses", 1, 5, 1),
+        ("uses", None, 5, 5),
+        ("single_use", frozenset({"read"}), frozenset({"write"}), frozenset({"read", "write"})),
         ("retires_at", None, 5, 5),
         ("retires_at", 4, 5, 4),
     ],

@@ -21,7 +21,7 @@ from tests.minting import (
     verify,
 )
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.grant import Grant, Scope
+from valetstore.grants.grant import Budget, Grant, Scope
 from valetstore.grants.native import INTEGER_MAX, Audience, Claims, Native, sign
 from valetstore.keys.material import ALGORITHMS, private_pem
 
@@ -111,6 +111,7 @@ def test_every_claim_becomes_its_condition(algorithm: str, mint: Any) -> None:
         https=True,
         uses=2,
         window=30,
+        budget={"rate": 2.5, "burst": 5, "transfers": 2},
         create=True,
         sha256="aB" * 32,
         headers={"X-Team": "red"},
@@ -136,6 +137,7 @@ def test_every_claim_becomes_its_condition(algorithm: str, mint: Any) -> None:
         tls_only=True,
         uses=2,
         window=30,
+        budget=Budget(2.5, 5, 2),
         create_only=True,
         sha256=b"\xab" * 32,
         headers=(("x-team", "red"),),
@@ -251,7 +253,26 @@ BAD_CLAIMS: list[tuple[str, dict[str, Any]]] = [
     ("prefix ", {"prefix ": "/a/"}),
     ("x-valet-uses", {"x-valet-uses": 1}),
     ("scope", {"scope": "read"}),
-    ("budget", {"budget": {"rate": 1}}),
+    ("budget", {"budget": {}}),
+    ("budget", {"budget": []}),
+    ("budget", {"budget": 5}),
+    ("budget", {"budget": "2/s"}),
+    ("budget", {"budget": {"rate": 0}}),
+    ("budget", {"budget": {"rate": -1}}),
+    ("budget", {"budget": {"rate": 1e-7}}),
+    ("budget", {"budget": {"rate": 1e7}}),
+    ("budget", {"budget": {"rate": 10**400}}),
+    ("budget", {"budget": {"rate": True}}),
+    ("budget", {"budget": {"rate": "1"}}),
+    ("budget", {"budget": {"burst": 5}}),
+    ("budget", {"budget": {"burst": 5, "transfers": 1}}),
+    ("budget", {"budget": {"rate": 1, "burst": 0}}),
+    ("budget", {"budget": {"rate": 1, "burst": 1.5}}),
+    ("budget", {"budget": {"rate": 1, "burst": 10**400}}),
+    ("budget", {"budget": {"transfers": 0}}),
+    ("budget", {"budget": {"transfers": 1_000_001}}),
+    ("budget", {"budget": {"transfers": "1"}}),
+    ("budget", {"budget": {"rate": 1, "per": "minute"}}),
 ]
 
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.minting import minter
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.grant import Profile
+from valetstore.grants.grant import Budget, Profile
 from valetstore.keys.material import public_pem
 from valetstore.keys.ring import KeyRecord, KeyRing, limits_of
 from valetstore.keys.ringfile import new_record, record_of
@@ -86,6 +86,10 @@ def test_a_public_key_too_weak_or_on_another_curve_is_refused() -> None:
         (Profile(networks=("10.0.0.1/8",)), "networks: .* must be a network"),
         (Profile(networks=("x",)), "networks"),
         (Profile(networks=("fe80::1%eth0",)), "networks: .*zone"),
+        (Profile(single_use=("admin",)), "single-use: 'admin': must be some of delete, list, read, write"),
+        (Profile(single_use=("write", "fly")), "single-use: 'fly'"),  # type: ignore[arg-type]
+        (Profile(uses=0), "uses: 0: must be 1 to"),
+        (Profile(uses=2**53 + 1), "uses: 9007199254740993"),
         (Profile(length_bytes_min=5, length_bytes_max=4), "length-bytes-min: is larger"),
     ],
 )
@@ -109,10 +113,19 @@ def test_only_a_profile_without_limits_is_unconditional() -> None:
         {"networks": ("::/0",)},
         {"create_only": True},
         {"https": True},
+        {"single_use": ("read",)},
+        {"uses": 1},
+        {"budget": Budget(transfers=1)},
     ]
     assert {name for one in some for name in one} | {"operations"} == set(Profile.__struct_fields__)
     for one in some:
         assert not limits_of(Profile(**one)).unconditional
+
+
+def test_what_a_profile_says_of_uses_and_budgets_becomes_its_limits() -> None:
+    budget = Budget(2.5, transfers=3)
+    limits = limits_of(Profile(single_use=("write", "read"), uses=3, budget=budget))
+    assert (limits.single_use, limits.uses, limits.budget) == (frozenset({"write", "read"}), 3, budget)
 
 
 def test_a_profile_reads_a_mapped_network_as_the_ipv4_it_is() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.minting import minter
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.grant import Profile
+from valetstore.grants.grant import Budget, Profile
 from valetstore.keys.material import private_pem, public_pem
 from valetstore.keys.ring import INTERNAL_NAME, KeyRecord
 from valetstore.keys.ringfile import FORMAT, RingFile, new_record, record_of, write_private
@@ -56,6 +56,33 @@ def test_what_is_added_comes_back(ring_file: RingFile) -> None:
     assert [key.record for key in loaded] == [key.record for key in ring] == [made]
     assert loaded.generation == ring.generation == 1
     assert ring_file.add(record("b")).generation == 2
+
+
+def test_a_profile_comes_back_as_it_was_made(ring_file: RingFile) -> None:
+    profile = Profile(single_use=("write", "delete"), uses=3, budget=Budget(2.5, 5, 2))
+    ring_file.add(msgspec.structs.replace(record(), profile=profile))
+    (key,) = ring_file.load()
+    assert key.record.profile == profile
+    said = json.loads(ring_file.path.read_bytes())["keys"][0]["profile"]
+    assert said["single-use"] == ["write", "delete"]
+    assert said["budget"] == {"rate": 2.5, "burst": 5, "transfers": 2}
+
+
+def test_a_ring_from_before_there_were_uses_and_budgets_still_loads(ring_file: RingFile) -> None:
+    ring_file.add(record())
+    assert not {"single-use", "uses", "budget"} & json.loads(ring_file.path.read_bytes())["keys"][0]["profile"].keys()
+    (key,) = ring_file.load()
+    assert (key.limits.uses, key.limits.single_use, key.limits.budget) == (None, frozenset(), None)
+
+
+@pytest.mark.parametrize("budget", [{}, {"rate": 0}, {"rate": 1, "per": "minute"}, 5])
+def test_a_profile_with_a_wrong_budget_is_refused_and_named(ring_file: RingFile, budget: object) -> None:
+    ring_file.add(record())
+    document = json.loads(ring_file.path.read_bytes())
+    document["keys"][0]["profile"]["budget"] = budget
+    ring_file.path.write_text(json.dumps(document))
+    with pytest.raises(ConfigInvalid, match="budget"):
+        ring_file.load()
 
 
 def test_the_file_and_its_folder_are_private_whatever_the_umask(ring_file: RingFile) -> None:

@@ -259,6 +259,43 @@ class ReplaySetContract:
 
         self.run(story)
 
+    def test_from_committing_on_a_renewal_does_not_make_it_lapse_again(self) -> None:
+        async def story(replay: ReplaySet) -> None:
+            held = await replay.reserve(use(life=1000), NOW)
+            for second in (1, 2):
+                await replay.committing(held, NOW + second)
+                await replay.renew(held, NOW + second)
+            with refused("key_used"):
+                await replay.claim(use(life=1000), NOW + 900)
+            await replay.release(held)
+            await replay.claim(use(life=1000), NOW + 901)
+
+        self.run(story)
+
+    def test_a_lapsed_use_can_not_be_committed_while_another_holds_it(self) -> None:
+        async def story(replay: ReplaySet) -> None:
+            lost = await replay.reserve(use(), NOW)
+            other = await replay.reserve(use(), NOW + LEASE_SECONDS + 1)
+            for call in (replay.renew, replay.committing, replay.commit):
+                with refused("key_used"):
+                    await call(lost, NOW + LEASE_SECONDS + 2)
+            await replay.committing(other, NOW + LEASE_SECONDS + 3)
+            with refused("key_used"):
+                await replay.commit(lost, NOW + LEASE_SECONDS + 4)
+            await replay.commit(other, NOW + LEASE_SECONDS + 5)
+
+        self.run(story)
+
+    def test_a_key_that_ends_never_is_remembered(self) -> None:
+        async def story(replay: ReplaySet) -> None:
+            endless = Use(b"endless".ljust(16), 1, 0, "", float(2**53))
+            await replay.claim(endless, NOW)
+            await replay.look(use("other", life=2**40), NOW + 2**32)
+            with refused("key_used"):
+                await replay.claim(endless, NOW + 2**32)
+
+        self.run(story)
+
     def test_an_upload_may_outlive_its_key(self) -> None:
         """And while it runs, its use is not forgotten."""
 
@@ -398,6 +435,80 @@ class ReplaySetContract:
                 assert await code(replay.claim(use(), NOW + 59)) in {"key_used", "replay_unavailable"}
 
         self.run(story)
+
+    # A key that is given back
+
+    def test_a_key_that_is_given_back_has_no_use_left_however_many_it_allowed(self) -> None:
+        async def story(replay: ReplaySet) -> None:
+            several = use(allowed=5)
+            await replay.claim(several, NOW)
+            for second in (1, 2):
+                await replay.spend(several, NOW + second)
+                for call in (replay.look, replay.claim, replay.reserve):
+                    for allowed in (1, 5, 1000, 2**40):
+                        with refused("key_used"):
+                            await call(use(allowed=allowed), NOW + second)
+            assert replay.entries() == 1
+
+        self.run(story)
+
+    def test_a_key_may_be_given_back_unused(self) -> None:
+        async def story(replay: ReplaySet) -> None:
+            await replay.spend(use(), NOW)
+            with refused("key_used"):
+                await replay.claim(use(), NOW)
+            await replay.claim(use("b"), NOW)
+
+        self.run(story)
+
+    def test_giving_a_key_back_ends_its_windows(self) -> None:
+        async def story(replay: ReplaySet) -> None:
+            watched = use(window=30)
+            await replay.claim(watched, NOW)
+            await replay.spend(watched, NOW + 1)
+            for call in (replay.look, replay.claim, replay.reserve):
+                with refused("key_used"):
+                    await call(watched, NOW + 2)
+
+        self.run(story)
+
+    def test_an_upload_of_a_key_that_was_given_back_is_refused_before_it_publishes(self) -> None:
+        async def story(replay: ReplaySet) -> None:
+            held = await replay.reserve(use(allowed=3), NOW)
+            await replay.spend(use(allowed=3), NOW + 1)
+            for call in (replay.renew, replay.committing, replay.commit):
+                with refused("key_used"):
+                    await call(held, NOW + 2)
+            await replay.release(held)
+            with refused("key_used"):
+                await replay.look(use(allowed=3), NOW + 3)
+
+        self.run(story)
+
+    def test_one_that_was_committing_may_finish_and_opens_nothing(self) -> None:
+        async def story(replay: ReplaySet) -> None:
+            watched = use(allowed=3, window=30)
+            finished, failed = [await replay.reserve(watched, NOW) for _ in range(2)]
+            for held in (finished, failed):
+                await replay.committing(held, NOW)
+            await replay.spend(watched, NOW + 1)
+            await replay.renew(finished, NOW + 2)
+            await replay.commit(finished, NOW + 2)
+            await replay.release(failed)
+            for call in (replay.look, replay.claim, replay.reserve):
+                with refused("key_used"):
+                    await call(watched, NOW + 3)
+
+        self.run(story)
+
+    def test_a_full_set_cannot_take_back_a_key_it_does_not_know(self) -> None:
+        async def story(replay: ReplaySet) -> None:
+            await replay.claim(use("a", allowed=2), NOW)
+            await replay.spend(use("a", allowed=2), NOW)
+            with refused("replay_unavailable"):
+                await replay.spend(use("b"), NOW)
+
+        self.run(story, entries_max=1)
 
     # And whatever else may be asked, in any order
 

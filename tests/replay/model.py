@@ -30,16 +30,17 @@ class Known:
     spent: int = 0
     held: dict[int, float | None] = field(default_factory=dict)
     windows: dict[str, float] = field(default_factory=dict)
+    given_back: bool = False
 
     def left(self, now: float) -> int:
         """Uses that can still be had."""
         self.held = {number: until for number, until in self.held.items() if until is None or until >= now}
-        return self.allowed - self.spent - len(self.held)
+        return 0 if self.given_back else self.allowed - self.spent - len(self.held)
 
     def spend(self, source: str, now: float) -> None:
         """One use is gone for good."""
         self.spent += 1
-        if self.window:
+        if self.window and not self.given_back:
             self.windows[source] = now + self.window
 
 
@@ -133,7 +134,9 @@ class ReplayMachine(RuleBasedStateMachine):
 
     @rule(reservation=reservations)
     def renew(self, reservation: tuple[str, int, Reservation]) -> None:
-        self.step(reservation, self.replay.renew, self.now + LEASE_SECONDS)
+        name, number, _ = reservation
+        committing = self.known[name].held.get(number, 0.0) is None
+        self.step(reservation, self.replay.renew, None if committing else self.now + LEASE_SECONDS)
 
     @rule(reservation=reservations)
     def committing(self, reservation: tuple[str, int, Reservation]) -> None:
@@ -160,6 +163,17 @@ class ReplayMachine(RuleBasedStateMachine):
         name, number, given = reservation
         assert self.outcome(self.replay.release(given)) is None
         self.known[name].held.pop(number, None)
+
+    @rule(name=names, source=sources)
+    def spend(self, name: str, source: str) -> None:
+        full = name not in self.known and len(self.known) == 3
+        expected = "replay_unavailable" if full else None
+        assert self.outcome(self.replay.spend(self.use(name, source), self.now)) == expected
+        if not full:
+            known = self.known.setdefault(name, Known(*KEYS[name]))
+            known.given_back = True
+            known.windows.clear()
+            known.held = {number: until for number, until in known.held.items() if until is None}
 
     @invariant()
     def no_key_is_used_more_often_than_it_allows(self) -> None:

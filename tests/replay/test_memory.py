@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 from tests.minting import NOW, refused
 from tests.replay.contract import LONG_AFTER, ReplaySetContract, use
-from valetstore.replay.memory import LATE_SECONDS, MemoryReplaySet
+from valetstore.replay.memory import MemoryReplaySet
 from valetstore.replay.promise import ReplaySet
+from valetstore.replay.table import END_SECONDS, LATE_SECONDS
 
 
 class TestMemoryReplaySet(ReplaySetContract):
@@ -25,7 +26,7 @@ def test_it_believes_a_clock_as_far_back_as_it_remembers() -> None:
             assert replay.entries() == 1
             with refused("key_used"):
                 await replay.look(use(life=0), NOW)
-            await replay.look(use("other", life=LONG_AFTER), NOW + back + 1)
+            await replay.look(use("other", life=LONG_AFTER), NOW + back + END_SECONDS + 1)
             assert replay.entries() == 0
             with refused("replay_unavailable"):
                 await replay.look(use(life=0), NOW)
@@ -39,7 +40,7 @@ def test_releasing_and_reserving_again_holds_no_more_memory() -> None:
         for _ in range(1000):
             await replay.release(await replay.reserve(use(), NOW))
         assert replay.entries() == 1
-        assert len(replay._by_expiry) == 1
+        assert replay._table._reserved == {}
 
     asyncio.run(story())
 
@@ -47,9 +48,13 @@ def test_releasing_and_reserving_again_holds_no_more_memory() -> None:
 def test_a_set_that_is_used_for_long_holds_only_what_lives() -> None:
     async def story() -> None:
         replay = MemoryReplaySet(1000)
+        table = replay._table
         for second in range(5000):
-            await replay.claim(use(str(second), life=second + 30), NOW + second)
-        assert replay.entries() <= 30 + LATE_SECONDS + 2
-        assert len(replay._by_expiry) == replay.entries()
+            await replay.claim(use(str(second), life=second + 30, window=20), NOW + second)
+        most = 30 + LATE_SECONDS + END_SECONDS + 2
+        assert replay.entries() <= most
+        assert sum(len(bucket.identities) for bucket in table._buckets.values()) == replay.entries()
+        assert len(table._windows) <= most
+        assert len(table._closing) <= most
 
     asyncio.run(story())

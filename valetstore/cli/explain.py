@@ -73,6 +73,8 @@ def tell(found: Judgement) -> None:
     if found.admission is not None:
         grant = found.admission.grant
         click.echo(f"Signing key {grant.signing_key}, key identity {grant.identity.hex()}.")
+        for line in _of_the_profile(found.admission, found.claims):
+            click.echo(f"  {line}")
     if denied is not None:
         _tell_refusal(found, denied)
         return
@@ -98,6 +100,8 @@ def as_json(found: Judgement) -> dict[str, object]:
     if found.admission is not None:
         grant = found.admission.grant
         about |= {"signing_key": grant.signing_key, "key_identity": grant.identity.hex()}
+        about["uses"] = grant.uses_for(found.admission.intent.operation)
+        about["shared_budget"] = None if grant.shared_budget is None else msgspec.to_builtins(grant.shared_budget)
     if denied is not None:
         about |= {"code": denied.code, "status": denied.status, "reason": denied.text, "mend": _mend(found, denied)}
     return about
@@ -143,7 +147,9 @@ def _in_words(claims: Claims, now: float) -> list[str]:
         lines.append(f"not before {http_date(int(claims.nbf))}")
     if claims.uses is not None:
         window = f", repeatable for {show_duration(claims.window)}" if claims.window else ""
-        lines.append(f"{'once' if claims.uses == 1 else f'{claims.uses} times'}{window}")
+        lines.append(f"{_times(claims.uses)}{window}")
+    if claims.budget is not None:
+        lines.append(f"at most {claims.budget}")
     if claims.length is not None:
         lines.append(f"uploads of {' to '.join(show_size(size) for size in claims.length)}")
     said = {
@@ -161,6 +167,22 @@ def _in_words(claims: Claims, now: float) -> list[str]:
     lines += ["only over HTTPS"] if claims.https else []
     lines += ["never replaces an object"] if claims.create else []
     return lines
+
+
+def _of_the_profile(admission: Admission, claims: Claims | None) -> list[str]:
+    """What the signing key's profile says of uses and budgets beyond the key."""
+    grant, operation = admission.grant, admission.intent.operation
+    lines = []
+    uses = grant.uses_for(operation)
+    if uses is not None and (claims is None or claims.uses != uses):
+        lines.append(f"opens {operation} {_times(uses)}, by its signing key's profile")
+    if grant.shared_budget is not None:
+        lines.append(f"all keys of its signing key together: at most {grant.shared_budget}")
+    return lines
+
+
+def _times(uses: int) -> str:
+    return "once" if uses == 1 else f"{uses} times"
 
 
 def _shown_path(inbound: Inbound) -> str:

@@ -28,6 +28,8 @@ from valetstore.grants.networks import plain_address
 from valetstore.grants.recognise import recognise
 from valetstore.inbound import Headers, Inbound
 from valetstore.keys.ringfile import RingFile
+from valetstore.policy.budget import BudgetBook
+from valetstore.policy.revocation import RevocationTable
 from valetstore.redact import redact
 from valetstore.replay.memory import MemoryReplaySet
 
@@ -78,6 +80,8 @@ def _judge(config: Config, gateway: Gateway, inbound: Inbound) -> Judgement:
     use: Use | None = None if claims is None or claims.uses is None else "unknown"
     try:
         admission = asyncio.run(gateway.admit(inbound))
+        # A profile may limit the uses of a key that says nothing of them.
+        use = None if admission.use is None else "unknown"
         _refuse_read_only(config, admission)
         if admission.use is not None:
             use = _ask_running(config, admission)
@@ -90,7 +94,8 @@ def _judge(config: Config, gateway: Gateway, inbound: Inbound) -> Judgement:
 def _gateway(config: Config) -> Gateway:
     audience = Audience(config.keys.audience, config.keys.audience_required)
     native = Native(config.keys.clock_skew_seconds, audience)
-    return Gateway((native,), RingFile(config.data).load(), MemoryReplaySet(1))
+    ring = RingFile(config.data).load()
+    return Gateway((native,), ring, MemoryReplaySet(1), RevocationTable(), BudgetBook(), config.budgets)
 
 
 def _inbound(url: str, method: str | None, source: str | None, headers: tuple[str, ...], gateway: Gateway) -> Inbound:

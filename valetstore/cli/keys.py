@@ -13,6 +13,7 @@ from typing import Any
 import click
 import msgspec
 
+from valetstore.cli.budget import budget_option
 from valetstore.cli.options import (
     Duration,
     Settings,
@@ -26,7 +27,14 @@ from valetstore.cli.options import (
 )
 from valetstore.encoding import b64url_decode, http_date
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.grant import DEFAULT_OPERATIONS, OPERATIONS, Profile
+from valetstore.grants.grant import (
+    DEFAULT_OPERATIONS,
+    OPERATIONS,
+    SINGLE_USE_OPERATIONS,
+    Budget,
+    Operation,
+    Profile,
+)
 from valetstore.keys.jwk import Jwk, read_jwks
 from valetstore.keys.material import (
     ALGORITHMS,
@@ -36,7 +44,7 @@ from valetstore.keys.material import (
     private_pem,
     public_pem,
 )
-from valetstore.keys.ring import KeyRecord, check_not_reserved
+from valetstore.keys.ring import USES_MAX, KeyRecord, check_not_reserved
 from valetstore.keys.ringfile import RingFile, new_record, record_of, unknown_name, write_private
 from valetstore.units import show_duration, show_size
 
@@ -74,6 +82,15 @@ def profile_options(function: Any) -> Any:
             ),
             click.option("--create-only", is_flag=True, help="Never replace an object."),
             click.option("--https", is_flag=True, help="Only over TLS."),
+            click.option(
+                "--single-use",
+                multiple=True,
+                callback=comma_list,
+                metavar="OPS",
+                help=f"Operations of which each key has one use, of {', '.join(sorted(SINGLE_USE_OPERATIONS))}.",
+            ),
+            click.option("--uses", type=click.IntRange(1, USES_MAX), metavar="N", help="Uses of each key."),
+            budget_option("What all its keys together may ask for"),
         )
     ):
         function = option(function)
@@ -89,13 +106,13 @@ def make_profile(
     networks: tuple[str, ...],
     create_only: bool,
     https: bool,
+    single_use: tuple[str, ...],
+    uses: int | None,
+    budget: Budget | None,
 ) -> Profile:
     """A profile from the options; raises ConfigInvalid."""
-    unknown = sorted(set(ops) - OPERATIONS)
-    if unknown:
-        raise ConfigInvalid(f"--ops {unknown[0]!r}: must be some of {', '.join(sorted(OPERATIONS))}")
     return Profile(
-        operations=msgspec.convert(ops or DEFAULT_OPERATIONS, type=Profile.__annotations__["operations"]),
+        operations=_operations("--ops", ops or DEFAULT_OPERATIONS, OPERATIONS),
         prefixes=prefixes,
         ttl_seconds_max=ttl_max,
         length_bytes_max=length_max,
@@ -103,7 +120,17 @@ def make_profile(
         networks=networks,
         create_only=create_only,
         https=https,
+        single_use=_operations("--single-use", single_use, SINGLE_USE_OPERATIONS),
+        uses=uses,
+        budget=budget,
     )
+
+
+def _operations(option: str, given: Sequence[str], allowed: frozenset[str]) -> tuple[Operation, ...]:
+    unknown = sorted(set(given) - allowed)
+    if unknown:
+        raise ConfigInvalid(f"{option} {unknown[0]!r}: must be some of {', '.join(sorted(allowed))}")
+    return msgspec.convert(given, type=tuple[Operation, ...])
 
 
 @click.group("keys", short_help="Signing keys: create, import, list, show, retire.")
@@ -364,4 +391,7 @@ def _limits(profile: Profile) -> str:
     said += [f"from {', '.join(profile.networks)}"] if profile.networks else []
     said += ["create only"] if profile.create_only else []
     said += ["https only"] if profile.https else []
+    said += [f"single-use {', '.join(profile.single_use)}"] if profile.single_use else []
+    said += [f"uses of each key at most {profile.uses}"] if profile.uses is not None else []
+    said += [f"all keys together {profile.budget}"] if profile.budget is not None else []
     return "; ".join(said)

@@ -27,8 +27,10 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "sign": "valetstore.cli.sign",
     "inspect": "valetstore.cli.inspect",
     "buckets": "valetstore.cli.buckets",
+    "revoke": "valetstore.cli.revoke",
     "check": "valetstore.cli.check",
     "scrub": "valetstore.cli.scrub",
+    "repair": "valetstore.cli.repair",
 }
 
 

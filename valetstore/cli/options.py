@@ -64,6 +64,16 @@ def check_served(config: Config) -> None:
         raise ConfigInvalid(f"{config.data}: cannot be read: {error.strerror}") from error
 
 
+def check_user(config: Config, command: str) -> None:
+    """Raise ConfigInvalid for root in another's data directory: what it writes there would shut the gateway out."""
+    owner = config.data.stat().st_uid
+    if os.geteuid() == 0 and owner != 0:
+        raise ConfigInvalid(
+            f"{config.data}: belongs to user id {owner}; run {command} as that user, not as root, "
+            "whose files and folders it could not write"
+        )
+
+
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--json`, given to the command as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)

@@ -1,17 +1,22 @@
 """`valetstore scrub`: read everything again, compare with the digests kept at upload.
 
-Rule 1: root sets nothing aside in another's data directory: the folders would be root's, and shut the gateway out.
+Root sets nothing aside in another's data directory: the folders would be root's, and shut the gateway out.
 """
 
-import os
 import sys
 import time
 
 import click
 
-from valetstore.cli.options import Settings, Size, check_served, json_option, print_json, settings_options
-from valetstore.config import Config
-from valetstore.errors import ConfigInvalid
+from valetstore.cli.options import (
+    Settings,
+    Size,
+    check_served,
+    check_user,
+    json_option,
+    print_json,
+    settings_options,
+)
 from valetstore.storage.scrub import Report, Scrub
 from valetstore.units import show_size
 
@@ -56,7 +61,7 @@ def command(settings: Settings, rate: int | None, dry_run: bool, as_json: bool) 
     config = settings.load()
     check_served(config)
     if not dry_run:
-        _check_user(config)
+        check_user(config, "scrub")
     progress = _Progress()
     scrub = Scrub(config.data, config.buckets, bytes_per_second=rate, set_aside=not dry_run, progress=progress)
     try:
@@ -68,15 +73,6 @@ def command(settings: Settings, rate: int | None, dry_run: bool, as_json: bool) 
     else:
         _tell(report)
     return 1 if report.bad else 0
-
-
-def _check_user(config: Config) -> None:
-    owner = config.data.stat().st_uid
-    if os.geteuid() == 0 and owner != 0:
-        raise ConfigInvalid(
-            f"{config.data}: belongs to user id {owner}; run scrub as that user, not as root, "
-            "whose folders it could not write"
-        )
 
 
 def _tell(report: Report) -> None:

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import os
+import re
 import resource
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 
 import click
 
@@ -14,14 +16,13 @@ from valetstore.cli.logs import Log
 from valetstore.cli.options import Settings, settings_options
 from valetstore.config import Config, Listen
 from valetstore.datalock import DataHeld, DataLock
-from valetstore.errors import ConfigInvalid
-from valetstore.keys.ringfile import RingFile
 from valetstore.notify import inherited_sockets
 
 Loader = Callable[[], Config]
 
 EXIT_HELD = 3
 EXIT_TAKEN = 4
+EXIT_FAULT = 70
 
 
 @click.command("serve", short_help="Run the gateway.")
@@ -33,7 +34,7 @@ EXIT_TAKEN = 4
     help="Where to accept: HOST:PORT, [IPV6]:PORT or unix:PATH; may be repeated. Port 0 picks one. [127.0.0.1:8420]",
 )
 @click.option("--metrics", metavar="HOST:PORT|off", help="Where to serve Prometheus metrics. [127.0.0.1:9420]")
-@click.option("--workers", metavar="N", help="Processes. [1]")
+@click.option("--workers", metavar="N|auto", help="Worker processes; auto is one a core. [auto]")
 @click.option("--examples", is_flag=True, help="Print signed curl lines for a first try, once it is ready.")
 def command(
     settings: Settings, listen: tuple[str, ...], metrics: str | None, workers: str | None, examples: bool
@@ -44,24 +45,15 @@ def command(
     settings, keys and certificate again and reopens the audit file. On a new data directory it creates the
     signing key `default`.
     """
-    flags = {"listen": listen or None, "metrics": metrics, "workers": _number(workers)}
+    count = int(workers) if workers and re.fullmatch("[0-9]{1,4}", workers, re.ASCII) else workers
+    flags = {"listen": listen or None, "metrics": metrics, "workers": count}
 
     def load() -> Config:
         return settings.load(**flags)
 
     config = load()
-    if config.listen.workers != 1:
-        raise ConfigInvalid(f"listen.workers: {config.listen.workers}: only 1 is supported in this version")
     with Log():
         return _serve(config, load, examples)
-
-
-def _number(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit():
-        raise ConfigInvalid(f"listen.workers: {text!r}: must be a number of processes")
-    return int(text)
 
 
 def _serve(config: Config, load: Loader, examples: bool) -> int:
@@ -76,13 +68,12 @@ def _serve(config: Config, load: Loader, examples: bool) -> int:
             sockets = inherited or bound
             check_plain_http(sockets, config.listen)
             metrics = _metrics_socket(config.listen)
-            RingFile(config.data).begin()
             scheme = "https" if config.listen.tls_cert else "http"
             urls = [show(s) if s.family == socket.AF_UNIX else f"{scheme}://{show(s)}" for s in sockets]
             lock.say(urls)
             # Only our own: the service manager keeps what it has handed over.
             paths = [sock.getsockname() for sock in bound if sock.family == socket.AF_UNIX]
-            _run(config, load, sockets, metrics, urls, examples)
+            status = _run(config, load, sockets, metrics, urls, examples, lock)
             for path in paths:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
@@ -92,7 +83,7 @@ def _serve(config: Config, load: Loader, examples: bool) -> int:
     except AddressTaken as taken:
         click.echo(f"valetstore: {taken}", err=True)
         return EXIT_TAKEN
-    return 0
+    return status
 
 
 def _raise_descriptor_limit() -> None:
@@ -124,10 +115,13 @@ def _run(
     metrics: socket.socket | None,
     urls: list[str],
     examples: bool,
-) -> None:
+    lock: DataLock,
+) -> int:
     import uvloop
 
-    from valetstore.edge.daemon import Daemon
+    from valetstore.edge.crew import Workers
+    from valetstore.edge.daemon import Daemon, WorkerFailed
+    from valetstore.edge.solo import Solo
 
     def on_ready() -> None:
         click.echo(f"valetstore ready on {', '.join(urls)}", err=True)
@@ -136,12 +130,25 @@ def _run(
 
             print_examples(config)
 
+    count = _workers(config)
+
     async def run() -> None:
-        daemon = Daemon(config, load, os.environ)
+        daemon = Daemon(config, load, os.environ, partial(Workers, count, lock.descriptor) if count > 1 else Solo)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop)
         loop.add_signal_handler(signal.SIGHUP, daemon.reload)
         await daemon.run(sockets, metrics, on_ready)
 
-    uvloop.run(run())
+    try:
+        uvloop.run(run())
+    except WorkerFailed as failed:
+        click.echo(f"valetstore: {failed}", err=True)
+        return failed.status if failed.status > 0 else EXIT_FAULT
+    return 0
+
+
+def _workers(config: Config) -> int:
+    """How many processes shall serve: as many as there are cores for us, unless the settings say."""
+    count = config.listen.workers
+    return len(os.sched_getaffinity(0)) if count == "auto" else count

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 import click
 
+from valetstore.cli.budget import budget_option
 from valetstore.cli.door import reachable
 from valetstore.cli.options import (
     Duration,
@@ -71,6 +72,7 @@ _TERMS: Final = (
         default="0",
         help="How long a use may be repeated from one address; needs --once or --uses.",
     ),
+    budget_option("What the key may ask for"),
     click.option("--length", type=SizeRange(), metavar="MIN-MAX", help="Length of an upload, as 1-10MiB."),
     click.option("--type", "types", multiple=True, callback=comma_list, help="Content type allowed, as image/*."),
     click.option("--ip", "networks", multiple=True, callback=comma_list, metavar="CIDR", help="Source network."),

@@ -20,8 +20,8 @@ from valetstore.inbound import Address
 
 log = logging.getLogger(__name__)
 
-AT_ONCE: Final = 64
-"""Connections taken before the loop looks at others again."""
+AT_ONCE: Final = 8
+"""Connections taken before the loop looks at others again: what one worker leaves, another takes meanwhile."""
 
 PAUSE_SECONDS: Final = 0.25
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -64,10 +64,15 @@ class Acceptor:
         self._loop.add_reader(self._sock.fileno(), self._accept)
 
     def close(self) -> None:
-        """Accept no more; handshakes that have begun end with their timeout."""
+        """Accept no more; what was accepted becomes a connection, or ends with its handshake's timeout."""
         if self._sock.fileno() >= 0:
             self._loop.remove_reader(self._sock.fileno())
             self._sock.close()
+
+    @property
+    def connecting(self) -> int:
+        """How many were accepted and are no connections yet."""
+        return len(self._connecting)
 
     def _accept(self) -> None:
         for _ in range(AT_ONCE):

@@ -10,6 +10,7 @@ from valetstore.audit import Audit, AuditEvent, rfc3339
 from valetstore.config import Limits
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.proxies import TrustedProxies
+from valetstore.edge.tally import Tally
 from valetstore.errors import Denied
 from valetstore.grants.networks import address_group
 from valetstore.inbound import Address
@@ -27,19 +28,22 @@ LINGERING_MAX: Final = 256
 
 
 class ConnectionBook:
-    """All connections of one process; `limits` may be replaced.
+    """All connections of one process; `limits` may be replaced. `tally` counts those of all workers.
 
     Trusted proxies and Unix sockets are not counted by address.
     """
 
-    def __init__(self, limits: Limits, proxies: TrustedProxies, metrics: Metrics, audit: Audit) -> None:
+    def __init__(
+        self, limits: Limits, proxies: TrustedProxies, metrics: Metrics, audit: Audit, tally: Tally | None = None
+    ) -> None:
         self._audit = audit
         self.limits = limits
         self._proxies = proxies
         self._metrics = metrics
         self._open: set[GatewayProtocol] = set()
         self._lingering: set[GatewayProtocol] = set()
-        self._by_address: Counter[str] = Counter()
+        self._tally = tally or Tally()
+        self._is_draining = False
         self._handshakes: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -52,7 +56,7 @@ class ConnectionBook:
         """
         group = self._group(address)
         limits, others = self.limits, self._handshakes
-        if len(self._open) + others.total() >= limits.connections_max + LINGERING_MAX:
+        if self._tally.total + others.total() >= limits.connections_max + LINGERING_MAX:
             return self._turned_away(Denied("overloaded"), address)
         if group and others[group] >= limits.connections_per_address_max + HANDSHAKES_SPARE:
             return self._turned_away(Denied("rate_limited"), address)
@@ -76,14 +80,15 @@ class ConnectionBook:
 
     def enter(self, connection: GatewayProtocol) -> Denied | None:
         """Write a connection in; what it is to be refused with, None where it may stay."""
-        if len(self._open) >= self.limits.connections_max:
+        if self._tally.total >= self.limits.connections_max:
             return Denied("overloaded", retry_after=RETRY_SECONDS)
         group = self._group(connection.address)
-        if group:
-            if self._by_address[group] >= self.limits.connections_per_address_max:
-                return Denied("rate_limited", "Too many connections from this address.", retry_after=RETRY_SECONDS)
-            self._by_address[group] += 1
-            connection.connected_from = group
+        if group and self._tally.of(group) >= self.limits.connections_per_address_max:
+            return Denied("rate_limited", "Too many connections from this address.", retry_after=RETRY_SECONDS)
+        if self._is_draining:  # accepted in the last moment
+            connection.drain()
+        self._tally.add(group)
+        connection.connected_from = group
         self._open.add(connection)
         return None
 
@@ -100,11 +105,7 @@ class ConnectionBook:
         if connection not in self._open:
             return
         self._open.discard(connection)
-        group = connection.connected_from
-        if group is not None:
-            self._by_address[group] -= 1
-            if not self._by_address[group]:
-                del self._by_address[group]
+        self._tally.remove(connection.connected_from)
 
     def refused(self, denied: Denied, request_id: str, address: Address | None) -> None:
         """A refusal of what never became a request: counted, and told to the audit."""
@@ -117,9 +118,15 @@ class ConnectionBook:
         self._audit.write(event)
 
     def drain(self) -> None:
-        """The gateway stops: each connection ends as soon as nothing is asked for on it."""
+        """The gateway stops: each connection ends with its next answer."""
+        self._is_draining = True
         for connection in list(self._open):
             connection.drain()
+
+    def end_idle(self) -> None:
+        """End the connections on which nothing is asked for."""
+        for connection in list(self._open):
+            connection.end_if_idle()
 
     async def sweep(self) -> None:
         """Until cancelled: let go of connections whose request's head is late, or whose end is."""

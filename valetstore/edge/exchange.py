@@ -31,7 +31,11 @@ class Connection(Protocol):
 
     @property
     def is_closing(self) -> bool:
-        """Whether the connection ends with the present answer."""
+        """Whether the connection ends with the present answer, which then has to say so."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can be asked on it."""
 
     def begin(self, exchange: "Exchange") -> None:
         """A request is taken up."""

@@ -5,11 +5,13 @@ import logging
 import secrets
 
 from valetstore.audit import Audit
+from valetstore.edge.admin import Admin
 from valetstore.edge.arrival import Arrivals
 from valetstore.edge.cors import Cors
 from valetstore.edge.exchange import Answered, Exchange
 from valetstore.edge.objects import Objects
 from valetstore.edge.protocol import LINGER_SECONDS
+from valetstore.edge.release import Releases
 from valetstore.edge.replies import Header, Reply, problem
 from valetstore.edge.served import SAFETY
 from valetstore.edge.service import Service
@@ -17,6 +19,8 @@ from valetstore.edge.story import Story
 from valetstore.edge.transfers import Transfers
 from valetstore.errors import Denied
 from valetstore.gateway import Gateway
+from valetstore.grants.grant import Admission
+from valetstore.grants.native import RELEASE_PATH, is_revocations
 from valetstore.inbound import Inbound
 from valetstore.metrics import Metrics
 
@@ -33,6 +37,8 @@ class Handler:
         gateway: Gateway,
         objects: Objects,
         service: Service,
+        admin: Admin,
+        releases: Releases,
         cors: Cors,
         audit: Audit,
         metrics: Metrics,
@@ -43,6 +49,8 @@ class Handler:
         self._gateway = gateway
         self._objects = objects
         self._service = service
+        self._admin = admin
+        self._releases = releases
         self._cors = cors
         self._audit = audit
         self._metrics = metrics
@@ -75,9 +83,12 @@ class Handler:
             exchange.abort()
             story.cut(error)
         finally:
+            if story.admission is not None:
+                self._gateway.leave(story.admission)
             exchange.protocol.end()
             story.over()
-        return Answered(exchange.keep_alive and not exchange.protocol.is_closing)
+        # Not `is_closing`: a client whose answer said keep-alive may be asking already.
+        return Answered(exchange.keep_alive and not exchange.protocol.is_over)
 
     async def _send(self, reply: Reply, exchange: Exchange, common: list[Header]) -> None:
         if isinstance(reply.body, bytes):
@@ -114,11 +125,18 @@ class Handler:
             return unkeyed
         if self._audit.required and not self._audit.accepting:
             raise Denied("storage_unavailable", "The audit cannot be written.")
-        admission = await self._gateway.admit(inbound)
-        story.learned(admission)
-        if admission.intent.key is None and admission.intent.operation != "list":
-            reply = self._service.keyed(admission)
+        if inbound.raw_path == RELEASE_PATH.encode():
+            reply = await self._releases.answer(exchange, inbound, story.proven)
         else:
-            reply = await self._objects.answer(exchange, admission, story.admitted)
+            admission = await self._gateway.admit(inbound)
+            story.learned(admission)
+            reply = await self._admitted(exchange, admission, story)
         story.admitted()
         return reply
+
+    async def _admitted(self, exchange: Exchange, admission: Admission, story: Story) -> Reply:
+        if admission.intent.operation == "admin" and is_revocations(admission.intent.path):
+            return await self._admin.answer(exchange, admission, story.admitted)
+        if admission.intent.key is None and admission.intent.operation != "list":
+            return self._service.keyed(admission)
+        return await self._objects.answer(exchange, admission, story.admitted)

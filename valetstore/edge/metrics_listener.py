@@ -2,22 +2,24 @@
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from valetstore.metrics import CONTENT_TYPE, Metrics
+from valetstore.metrics import CONTENT_TYPE, Metrics, Snapshot
 
 IDLE_SECONDS: Final = 15
 CUT_SECONDS: Final = 0.1
 
 
 class MetricsListener:
-    """Serves one process's metrics until `stop`."""
+    """Serves this process's metrics, joined with what `others` says, until `stop`."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, others: Callable[[], Awaitable[list[Snapshot]]]) -> None:
         self._metrics = metrics
+        self._others = others
         self._server: asyncio.Server | None = None
         self._manager = web.Server(self._answer)
 
@@ -40,7 +42,7 @@ class MetricsListener:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != "/metrics" or request.method not in ("GET", "HEAD"):
             return web.Response(status=404, text="Metrics are at /metrics.\n")
-        return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=self._metrics.exposition(await self._others()), headers={"Content-Type": CONTENT_TYPE})
 
 
 class _QuietProtocol(RequestHandler):

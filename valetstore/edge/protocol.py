@@ -6,7 +6,7 @@ half-close, an end that lets running transfers finish, and errors that are one b
 problem+json to the client.
 
 Rule 1: a connection ends in one of three ways: `leave` (the client has a moment to read the last answer),
-`drain` (the gateway stops: after the present answer), `cut` (at once, so that a part is not taken for the
+`drain` (the gateway stops: after the next answer), `cut` (at once, so that a part is not taken for the
 whole).
 Rule 2: after the first malformed byte nothing on the connection is read any more, only dropped.
 """
@@ -96,7 +96,7 @@ class GatewayProtocol(RequestHandler):
         self._taken = 0
         self._taken_at = 0.0
         self.head_since = _NO_TIME
-        self.connected_from: str | None = None
+        self.connected_from = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection; one too many is told so and closed."""
@@ -174,7 +174,12 @@ class GatewayProtocol(RequestHandler):
     @property
     def is_closing(self) -> bool:
         """Whether the connection ends with the present answer: the gateway stops, or the client sends no more."""
-        return self._close or self._force_close or self._is_draining or (self._has_ended and not self._messages)
+        return self.is_over or self._is_draining
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can be asked, whatever the present answer's head has said."""
+        return self._close or self._force_close or (self._has_ended and not self._messages)
 
     @property
     def _is_idle(self) -> bool:
@@ -199,8 +204,11 @@ class GatewayProtocol(RequestHandler):
         return now - self._taken_at > seconds
 
     def drain(self) -> None:
-        """The gateway stops: end now where nothing is asked for, else after the present answer."""
+        """The gateway stops: the next answer is the last one."""
         self._is_draining = True
+
+    def end_if_idle(self) -> None:
+        """End now where nothing is asked for."""
         head_has_begun = self.head_since != _NO_TIME and self._bytes_in > self._bytes_before
         if self._is_idle and not head_has_begun and self._wire is not None:
             self._wire.close()

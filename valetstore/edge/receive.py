@@ -12,6 +12,7 @@ from valetstore.edge.pace import Pace
 from valetstore.edge.replies import CONTINUE
 from valetstore.errors import Denied
 from valetstore.grants.grant import Admission
+from valetstore.inbound import Inbound
 from valetstore.policy.body import BodyRules
 from valetstore.replay.lease import Lease
 from valetstore.storage.promise import Upload
@@ -25,7 +26,7 @@ async def receive(
     Raises `too_large` at the first byte beyond the maximum, `body_incomplete`, `request_timeout`,
     `request_malformed`, and ConnectionError where the client went away.
     """
-    _ask_for_body(exchange, admission)
+    ask_for_body(exchange, admission.inbound)
     pace = Pace(limits.upload_bytes_per_second_min, limits.rate_grace_seconds, time.monotonic())
     loop = asyncio.get_running_loop()
     try:
@@ -50,9 +51,9 @@ async def receive(
         raise Denied("body_incomplete")
 
 
-def _ask_for_body(exchange: Exchange, admission: Admission) -> None:
+def ask_for_body(exchange: Exchange, inbound: Inbound) -> None:
     """Answer `Expect: 100-continue`, only now: a refusal has come before (RFC 9110 section 10.1.1)."""
-    expected = admission.inbound.header("expect")
+    expected = inbound.header("expect")
     if expected is None or exchange.message.version == (1, 0):
         return
     if expected.strip().lower() != "100-continue":

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 LINE_BYTES_MAX: Final = 16_384
 """One request line or header field: a key may take 8 KiB, and some share their line with a long name."""
 HEADERS_MAX: Final = 128
+IDLE_SECONDS: Final = 1.0
+"""How long a connection without a request is kept once the gateway stops: its next request may be on its way."""
+
 CANCEL_SECONDS: Final = 2.0
 CUT_SECONDS: Final = 0.1
 """Never 0, which aiohttp takes for "as long as it lasts"."""
@@ -56,15 +59,21 @@ class Server:
             self._acceptors.append(acceptor)
 
     async def stop(self, drain_seconds: float) -> None:
-        """Stop accepting, end idle connections, let transfers finish for `drain_seconds`, cut the rest."""
+        """Stop accepting, let transfers finish for `drain_seconds`, cut the rest.
+
+        A client may be asking on a connection that is idle here: it gets its answer, and with it the word that the
+        connection ends. Those that ask for nothing for `IDLE_SECONDS` are closed.
+        """
         for acceptor in self._acceptors:
             acceptor.close()
         # Not aiohttp's own `pre_shutdown`: it stops reading, also the bodies of running uploads.
         self._book.drain()
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + drain_seconds
-        while len(self._book) and loop.time() < deadline:  # noqa: ASYNC110 - once in a process's life, the simplest does
+        began = loop.time()
+        while self._is_busy(loop.time() - began) and loop.time() < began + drain_seconds:
             await asyncio.sleep(0.02)
+            if loop.time() > began + IDLE_SECONDS:
+                self._book.end_idle()
         if len(self._book):
             log.warning("%d connections did not end in %s s and are cut", len(self._book), drain_seconds)
         await self._manager.shutdown(timeout=CANCEL_SECONDS if len(self._book) else CUT_SECONDS)
@@ -72,6 +81,11 @@ class Server:
             self._sweeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeping
+
+    def _is_busy(self, seconds: float) -> bool:
+        """Whether there are connections, or what has just been accepted may still become one."""
+        connecting = any(acceptor.connecting for acceptor in self._acceptors)
+        return len(self._book) > 0 or (connecting and seconds < IDLE_SECONDS)
 
     async def _handle(self, exchange: Exchange) -> Answered:
         # Looked up each time: a reload swaps the handler, and connections stay.

@@ -19,7 +19,7 @@ LIVE: Final = b"/_valet/live"
 READY: Final = b"/_valet/ready"
 ECHO_PREFIX: Final = "/_valet/echo/"
 
-Reason = Literal["audit", "draining", "key_ring", "storage"]
+Reason = Literal["audit", "draining", "key_ring", "revocations", "storage"]
 
 WhyNot = Callable[[], tuple[Reason, str] | None]
 """A reason not to be ready, and a sentence about it for the operator; None where there is none. Never waits."""

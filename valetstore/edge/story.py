@@ -14,7 +14,7 @@ from valetstore.audit import Audit, AuditEvent, rfc3339
 from valetstore.edge.exchange import Exchange
 from valetstore.errors import Denied
 from valetstore.gateway import describe
-from valetstore.grants.grant import Admission
+from valetstore.grants.grant import Admission, Grant, Intent
 from valetstore.inbound import Inbound
 from valetstore.metrics import CONNECTION_LOST, Metrics
 from valetstore.redact import MASK, redact
@@ -36,6 +36,7 @@ class Story:
         self._metrics = metrics
         self._exchange = exchange
         self.request_id = request_id
+        self.admission: Admission | None = None
         self._inbound: Inbound | None = None
         self._about: dict[str, object] = {}
         self._code = ""
@@ -48,7 +49,12 @@ class Story:
 
     def learned(self, admission: Admission) -> None:
         """A key was proven and covers the request."""
-        self._about = describe(admission.grant, admission.intent)
+        self.admission = admission
+        self.proven(admission.intent, admission.grant)
+
+    def proven(self, intent: Intent, grant: Grant) -> None:
+        """A key was proven."""
+        self._about = describe(grant, intent)
 
     def admitted(self) -> None:
         """The decision: the request is served."""

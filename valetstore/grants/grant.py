@@ -6,8 +6,9 @@ kept as groups: every group must hold, one member of it is enough. So "the key's
 signing key's networks" are two groups, and no intersection has to be computed or can be got wrong.
 """
 
+import math
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
@@ -17,10 +18,19 @@ from valetstore.objectkey import ObjectKey
 
 Operation = Literal["read", "write", "delete", "list", "admin"]
 Network = IPv4Network | IPv6Network
+_Number = TypeVar("_Number", int, float)
 
 OPERATIONS: Final[frozenset[str]] = frozenset({"read", "write", "delete", "list", "admin"})
 DEFAULT_OPERATIONS: Final = ("read", "write", "delete", "list")
 """What a signing key may allow unless told otherwise: never `admin`."""
+SINGLE_USE_OPERATIONS: Final = frozenset(DEFAULT_OPERATIONS)
+"""What a profile may make single-use: never `admin`, or a mistake could lock the operator out."""
+
+RATE_MIN: Final = 1e-6
+RATE_MAX: Final = 1e6
+"""Requests a second: one in eleven days is the slowest, and as fast as one machine could ever answer."""
+AT_ONCE_MAX: Final = 1_000_000
+"""The largest burst, and the most transfers at once."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -51,8 +61,68 @@ class Intent(msgspec.Struct, frozen=True):
     content_type: str | None = None
 
 
+class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How much may be asked of the gateway: `rate` requests a second, `burst` of them at once after a pause,
+    `transfers` running at once. At least one of rate and transfers; a burst needs a rate, and is the rate itself,
+    rounded up, where it is left out.
+
+    Raises ValueError where a number is out of range (msgspec makes it a ValidationError that says where): a rate is
+    RATE_MIN to RATE_MAX, the others are 1 to AT_ONCE_MAX.
+    """
+
+    rate: float | None = None
+    burst: int | None = None
+    transfers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate is None and self.transfers is None:
+            raise ValueError("needs `rate` or `transfers`")
+        # Written so that NaN fails as well.
+        if self.rate is not None and not RATE_MIN <= self.rate <= RATE_MAX:
+            raise ValueError(f"`rate` is requests a second, {RATE_MIN:f} to {RATE_MAX:.0f}")
+        if self.burst is not None and self.rate is None:
+            raise ValueError("`burst` needs `rate`")
+        for name, count in (("burst", self.burst), ("transfers", self.transfers)):
+            if count is not None and not 1 <= count <= AT_ONCE_MAX:
+                raise ValueError(f"`{name}` is a whole number, 1 to {AT_ONCE_MAX}")
+
+    @property
+    def at_once(self) -> int:
+        """Requests at once after a pause; 0 where requests are not limited."""
+        return self.burst or math.ceil(self.rate or 0)
+
+    def narrowed_by(self, other: "Budget") -> "Budget":
+        """The less of each."""
+        bursts = [budget.at_once for budget in (self, other) if budget.rate is not None]
+        return Budget(_least(self.rate, other.rate), min(bursts, default=None), _least(self.transfers, other.transfers))
+
+    def __str__(self) -> str:
+        said = []
+        if self.rate is not None:
+            # Twelve digits without an exponent: 0.000001 and 1000000 as they are.
+            rate = f"{self.rate:.6f}".rstrip("0").rstrip(".")
+            said.append(f"{rate} requests a second, {self.at_once} at once")
+        if self.transfers is not None:
+            said.append(f"{self.transfers} transfer{'s' if self.transfers > 1 else ''} at once")
+        return ", ".join(said)
+
+
+class Charge(msgspec.Struct, frozen=True, array_like=True):
+    """One budget that a request counts against, and who is counted: 16 bytes for a key, a signing key, a subject,
+    an address (`policy.budget.charges_of` makes them). `whose` says which of these, for the audit.
+    """
+
+    caller: bytes
+    budget: Budget
+    whose: str = ""
+
+
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
-    """What keys of one signing key may do at most. Empty `prefixes`, `types`, `networks` mean any."""
+    """What keys of one signing key may do at most. Empty `prefixes`, `types`, `networks` mean any.
+
+    `uses` is how often each key may be used, all operations together; of a `single_use` operation a key has one use.
+    `budget` is for all keys of the signing key together.
+    """
 
     operations: tuple[Operation, ...] = DEFAULT_OPERATIONS
     prefixes: tuple[str, ...] = ()
@@ -63,6 +133,9 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     networks: tuple[str, ...] = ()
     create_only: bool = False
     https: bool = False
+    single_use: tuple[Operation, ...] = ()
+    uses: int | None = None
+    budget: Budget | None = None
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +143,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
     `skew` is the tolerance at both ends of the validity: the gateway's setting for native keys, 0 where the
     dialect's vendor judges to the second. `identity` names the key for single use, revocation and the audit;
-    it is derived from what is verified, never from the key's text.
+    it is derived from what is verified, never from the key's text. `uses` counts all operations together; how many
+    an operation has is `uses_for`. `budget` is the key's own, `shared_budget` that of all keys of its signing key.
     """
 
     scheme: str
@@ -90,7 +164,10 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     networks: tuple[tuple[Network, ...], ...] = ()
     tls_only: bool = False
     uses: int | None = None
+    single_use: frozenset[str] = frozenset()
     window: int = 0
+    budget: Budget | None = None
+    shared_budget: Budget | None = None
     create_only: bool = False
     retires_at: int | None = None
     sha256: bytes | None = None
@@ -112,9 +189,20 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
             types=self.types + limits.types,
             networks=self.networks + limits.networks,
             tls_only=self.tls_only or limits.tls_only,
+            uses=_least(self.uses, limits.uses),
+            single_use=self.single_use | limits.single_use,
+            shared_budget=_least_budget(self.shared_budget, limits.budget),
             create_only=self.create_only or limits.create_only,
             retires_at=_least(self.retires_at, limits.retires_at),
         )
+
+    def uses_for(self, operation: str) -> int | None:
+        """How often the key may be used until this operation is refused; None for any number of times.
+
+        A key has one count of uses. Where `uses` is limited every operation counts; where it is not, only the
+        single-use ones do, and they share the one use.
+        """
+        return 1 if operation in self.single_use else self.uses
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -131,6 +219,9 @@ class Limits(msgspec.Struct, frozen=True):
     types: tuple[tuple[str, ...], ...]
     networks: tuple[tuple[Network, ...], ...]
     tls_only: bool
+    uses: int | None
+    single_use: frozenset[str]
+    budget: Budget | None
     create_only: bool
     retires_at: int | None
     unconditional: bool
@@ -140,7 +231,8 @@ class Use(msgspec.Struct, frozen=True):
     """What a replay set needs to know of one request with a limited key.
 
     `allowed` uses; for `window` seconds after a use the same `source` may repeat it; the entry must live
-    until `keep_until` (seconds since the epoch: expiry and skew).
+    until `keep_until` (seconds since the epoch: expiry and skew). `issued_at` is when the key says it was
+    signed: after a damaged log was repaired, a key from before is not believed to be unused.
     """
 
     identity: bytes
@@ -148,6 +240,7 @@ class Use(msgspec.Struct, frozen=True):
     window: int
     source: str
     keep_until: float
+    issued_at: float | None = None
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -161,13 +254,15 @@ class Admission(msgspec.Struct, frozen=True):
     """A request that was let in. Only `Gateway.admit` makes one; storage takes nothing less.
 
     `use` is set where the key has limited uses: whoever serves the request claims it as the last step
-    before the first byte, or reserves and commits it around an upload.
+    before the first byte, or reserves and commits it around an upload. `charges` are the budgets it has entered
+    against, until `Gateway.leave`.
     """
 
     inbound: Inbound
     intent: Intent
     grant: Grant
     use: Use | None
+    charges: tuple[Charge, ...] = ()
 
     @property
     def key(self) -> ObjectKey:
@@ -177,7 +272,13 @@ class Admission(msgspec.Struct, frozen=True):
         return self.intent.key
 
 
-def _least(one: int | None, other: int | None) -> int | None:
+def _least(one: _Number | None, other: _Number | None) -> _Number | None:
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)
+
+
+def _least_budget(one: Budget | None, other: Budget | None) -> Budget | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one.narrowed_by(other)

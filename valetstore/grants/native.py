@@ -13,7 +13,7 @@ import msgspec
 
 from valetstore.encoding import UNSAFE_IN_HEADER, b64url_decode, b64url_encode, strict_json, wire_int
 from valetstore.errors import ConfigInvalid, Denied
-from valetstore.grants.grant import Grant, Intent, Network, Operation, Proof, Scope
+from valetstore.grants.grant import Budget, Grant, Intent, Network, Operation, Proof, Scope
 from valetstore.grants.networks import parse_networks
 from valetstore.grants.scheme import Credential
 from valetstore.inbound import Inbound
@@ -24,6 +24,11 @@ from valetstore.objectkey import RESERVED_BUCKET, ObjectKey, check_beginning, ch
 NAME: Final = "native"
 PARAMETER: Final = "valet"
 """The query parameter and the cookie that carry a key."""
+
+REVOCATIONS_PATH: Final = "/_valet/revocations"
+"""Where revocations are made, listed and undone: all of it is `admin`."""
+RELEASE_PATH: Final = "/_valet/release"
+"""Where a key is given back by whoever holds it."""
 
 TOKEN_BYTES_MAX: Final = 8192
 _READS: Final = frozenset({"GET", "HEAD"})
@@ -69,6 +74,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     https: bool = False
     uses: int | None = None
     window: int = 0
+    budget: Budget | None = None
     create: bool = False
     sha256: str | None = None
     headers: dict[str, str] = {}
@@ -111,7 +117,7 @@ class Native:
         """What the request asks for. Raises `method_not_allowed`, `object_key_invalid`, `parameter_invalid`."""
         bucket, name = split_path(inbound.path)
         if bucket == RESERVED_BUCKET:
-            return Intent("admin" if inbound.method not in _READS else "read", inbound.path)
+            return Intent(_own_operation(inbound), inbound.path)
         match inbound.method:
             case "GET" | "HEAD" if not name and inbound.parameters("list"):
                 return _list_intent(inbound, bucket)
@@ -172,6 +178,16 @@ def unproven(text: str) -> Claims:
     Raises `key_malformed`.
     """
     return _claims(_split(text)[1])
+
+
+def is_revocations(path: str) -> bool:
+    """Whether a path is REVOCATIONS_PATH or lies below it."""
+    return f"{path}/".startswith(f"{REVOCATIONS_PATH}/")
+
+
+def _own_operation(inbound: Inbound) -> Operation:
+    """What the gateway's own paths ask for: to look is `read`, but revocations say who was trusted with what."""
+    return "read" if inbound.method in _READS and not is_revocations(inbound.path) else "admin"
 
 
 def _object_intent(operation: Literal["read", "write", "delete"], inbound: Inbound) -> Intent:
@@ -275,6 +291,7 @@ def _grant(claims: Claims, key: SigningKey | None, identity: bytes, skew: float)
         tls_only=claims.https,
         uses=claims.uses,
         window=claims.window,
+        budget=claims.budget,
         create_only=claims.create,
         sha256=_sha256(claims),
         headers=_required_headers(claims),

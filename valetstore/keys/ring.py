@@ -13,7 +13,7 @@ import msgspec
 
 from valetstore.encoding import b64url_decode
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.grant import OPERATIONS, Limits, Profile, Scope
+from valetstore.grants.grant import OPERATIONS, SINGLE_USE_OPERATIONS, Limits, Profile, Scope
 from valetstore.grants.networks import parse_networks
 from valetstore.keys.material import (
     ALGORITHMS,
@@ -26,6 +26,8 @@ from valetstore.keys.material import (
 )
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", re.ASCII)
+USES_MAX: Final = 2**53
+"""As many as a native key can say in its claims."""
 INTERNAL_NAME: Final = "_valet"
 """The gateway's own signing key: it opens the probes of `valetstore check` and nothing else."""
 
@@ -125,6 +127,7 @@ def limits_of(profile: Profile, retires_at: int | None = None) -> Limits:
         raise ConfigInvalid(f"networks: {error}: must be a network such as 203.0.113.0/24") from error
     if profile.length_bytes_max is not None and profile.length_bytes_min > profile.length_bytes_max:
         raise ConfigInvalid("length-bytes-min: is larger than length-bytes-max")
+    check_uses(profile)
     scopes = tuple(Scope(prefix, is_prefix=True) for prefix in profile.prefixes)
     limits = Limits(
         operations=frozenset(profile.operations),
@@ -135,12 +138,25 @@ def limits_of(profile: Profile, retires_at: int | None = None) -> Limits:
         types=(tuple(pattern.lower() for pattern in profile.types),) if profile.types else (),
         networks=(networks,) if networks else (),
         tls_only=profile.https,
+        uses=profile.uses,
+        single_use=frozenset(profile.single_use),
+        budget=profile.budget,
         create_only=profile.create_only,
         retires_at=retires_at,
         unconditional=False,
     )
     only_operations = Profile(operations=profile.operations) == profile and retires_at is None
     return msgspec.structs.replace(limits, unconditional=only_operations)
+
+
+def check_uses(profile: Profile) -> None:
+    """Raise ConfigInvalid unless its single use is one that keys can have."""
+    strange = sorted(set(profile.single_use) - SINGLE_USE_OPERATIONS)
+    if strange:
+        allowed = ", ".join(sorted(SINGLE_USE_OPERATIONS))
+        raise ConfigInvalid(f"single-use: {strange[0]!r}: must be some of {allowed}")
+    if profile.uses is not None and not 1 <= profile.uses <= USES_MAX:
+        raise ConfigInvalid(f"uses: {profile.uses}: must be 1 to {USES_MAX}")
 
 
 def check_type_pattern(pattern: str) -> None:

@@ -27,14 +27,22 @@ from valetstore.keys.ring import INTERNAL_NAME, KeyRecord, KeyRing, check_not_re
 
 FORMAT: Final = 1
 
-_OWN_PROFILE: Final = Profile(operations=("read",), prefixes=("/_valet/echo/",), ttl_seconds_max=300)
-"""The gateway's own key opens the probes of `valetstore check`, nothing else."""
+_OWN_PROFILE: Final = Profile(
+    operations=("read", "admin"), prefixes=("/_valet/echo/", "/_valet/revocations/"), ttl_seconds_max=300
+)
+"""The gateway's own key opens the probes of `valetstore check` and the way of `valetstore revoke`, nothing else."""
 
 
-class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the file holds; also how one process hands the ring to another."""
+
     format: int
     generation: int
     keys: list[KeyRecord]
+
+    def ring(self) -> KeyRing:
+        """The ring made ready for verifying. Raises ConfigInvalid."""
+        return KeyRing(self.keys, self.generation)
 
 
 class RingFile:
@@ -46,8 +54,7 @@ class RingFile:
 
     def load(self) -> KeyRing:
         """The ring as it stands; empty where there is no file yet. Raises ConfigInvalid."""
-        document = self._read()
-        return KeyRing(document.keys, document.generation)
+        return self.read().ring()
 
     def stamp(self) -> tuple[int, int, int] | None:
         """Something that differs whenever the file was replaced or written; None where there is none."""
@@ -60,8 +67,8 @@ class RingFile:
     def change(self, step: Callable[[list[KeyRecord]], list[KeyRecord]]) -> KeyRing:
         """Replace the records by `step(records)`; nothing changes where it raises. Returns the new ring."""
         with self._locked():
-            old = self._read()
-            new = _Document(FORMAT, old.generation + 1, step(list(old.keys)))
+            old = self.read()
+            new = Document(FORMAT, old.generation + 1, step(list(old.keys)))
             ring = KeyRing(new.keys, new.generation)  # raises before anything is written
             text = msgspec.json.format(msgspec.json.encode(new), indent=2) + b"\n"
             write_private(self.path, text)
@@ -139,19 +146,20 @@ class RingFile:
         except UnicodeDecodeError:
             raise ConfigInvalid(f"{path}: is not PEM text") from None
 
-    def _read(self) -> _Document:
+    def read(self) -> Document:
+        """What the file holds; no keys where there is none yet. Raises ConfigInvalid."""
         try:
             with self.path.open("rb") as file:
                 mode = os.fstat(file.fileno()).st_mode
                 data = file.read()
         except FileNotFoundError:
-            return _Document(FORMAT, 0, [])
+            return Document(FORMAT, 0, [])
         except OSError as error:
             raise ConfigInvalid(f"{self.path}: cannot be read: {error.strerror}") from error
         if mode & 0o077:
             raise ConfigInvalid(f"{self.path}: others may read it (mode {mode & 0o777:04o}); it must be 0600")
         try:
-            document = msgspec.json.decode(data, type=_Document)
+            document = msgspec.json.decode(data, type=Document)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigInvalid(f"{self.path}: is not a key ring: {error}") from error
         if document.format != FORMAT:

@@ -12,6 +12,7 @@ from valetstore.errors import Denied
 from valetstore.grants.grant import Grant, Intent
 from valetstore.grants.networks import contains
 from valetstore.inbound import Inbound
+from valetstore.policy.revocation import RevocationTable
 from valetstore.units import show_duration
 
 # Two types joined by a comma are none: browsers take the last, so `image/png, text/html` is no image.
@@ -20,9 +21,22 @@ _TYPE: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+/[a-z0-9!#$%&'*+.^_`|~-]+", 
 Check = Callable[[Grant, Intent, Inbound], None]
 
 
-def enforce(grant: Grant, intent: Intent, inbound: Inbound) -> None:
-    """Raise Denied unless the grant covers this request."""
-    for check in CHECKS:
+def enforce(grant: Grant, intent: Intent, inbound: Inbound, revocations: RevocationTable | None = None) -> None:
+    """Raise Denied unless the grant is in force and covers this request."""
+    for check in VALIDITY:
+        check(grant, intent, inbound)
+    if revocations is not None:
+        revocations.check(grant, intent.path, inbound.now)
+    for check in COVERAGE:
+        check(grant, intent, inbound)
+
+
+def enforce_holding(grant: Grant, intent: Intent, inbound: Inbound, revocations: RevocationTable) -> None:
+    """Raise Denied unless the key is in force and may be held by whoever sent this, whatever it opens."""
+    for check in VALIDITY:
+        check(grant, intent, inbound)
+    revocations.check(grant, intent.path, inbound.now)
+    for check in (_source, _tls):
         check(grant, intent, inbound)
 
 
@@ -41,7 +55,7 @@ def _time(grant: Grant, _intent: Intent, inbound: Inbound) -> None:
         raise Denied("ttl_too_long", f"At most {show_duration(grant.ttl_max)}.")
 
 
-def _revocation(grant: Grant, _intent: Intent, inbound: Inbound) -> None:
+def _retirement(grant: Grant, _intent: Intent, inbound: Inbound) -> None:
     if grant.retires_at is not None and inbound.now >= grant.retires_at:
         raise Denied("key_revoked", "Its signing key is retired.")
 
@@ -102,14 +116,10 @@ def type_matches(given: str, pattern: str) -> bool:
     return pattern in ("*/*", given) or (pattern.endswith("/*") and given.startswith(pattern[:-1]))
 
 
-CHECKS: Final[tuple[Check, ...]] = (
-    _time,
-    _revocation,
-    _operation,
-    _path,
-    _source,
-    _tls,
-    _headers,
-    _length,
-    _type,
-)
+VALIDITY: Final[tuple[Check, ...]] = (_time, _retirement)
+"""Is the key good at all? Revocation is asked next."""
+
+COVERAGE: Final[tuple[Check, ...]] = (_operation, _path, _source, _tls, _headers, _length, _type)
+"""Does it allow this?"""
+
+CHECKS: Final = (*VALIDITY, *COVERAGE)

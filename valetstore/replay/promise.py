@@ -27,7 +27,8 @@ class Reservation(msgspec.Struct, frozen=True):
 class ReplaySet(Protocol):
     """Uses by key identity. `now` is seconds since the epoch, read once for the request.
 
-    Every method raises `replay_unavailable` where the set is full, unreadable, or its clock has gone back.
+    Every method but `release` raises `replay_unavailable` where the set is full, unreadable, cannot be written,
+    or its clock has gone back; nothing was used then. A set with a log answers when what it says is durable.
     """
 
     async def look(self, use: Use, now: float) -> None:
@@ -49,7 +50,16 @@ class ReplaySet(Protocol):
         """The upload is published: the use is spent."""
 
     async def release(self, reservation: Reservation) -> None:
-        """The upload failed before anything was published: the use comes back. Harmless twice."""
+        """The upload surely published nothing: the use comes back, also after `committing`. Harmless twice.
+
+        Raises nothing. For an owner that has died call it only for what was not committing.
+        """
+
+    async def spend(self, use: Use, now: float) -> None:
+        """Its holder gives the key back: nothing is left of it, however much it allowed, and windows end.
+
+        Uploads that are not committing yet lose their use; one that is may finish. Idempotent.
+        """
 
     def entries(self) -> int:
         """How many keys it remembers now."""

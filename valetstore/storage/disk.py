@@ -51,12 +51,18 @@ _GROUNDS_MAX: Final = 1024
 
 
 class DiskStore:
-    """`promise.Store` below a data directory. Many processes may share it; one of them calls `prepare`."""
+    """`promise.Store` below a data directory. Many processes may share it; one of them calls `prepare`.
 
-    def __init__(self, data: Path, buckets: Mapping[str, Bucket], storage: Storage) -> None:
+    That one tells the others on which `devices` it found the folders, so that a process that starts while a disk
+    is away does not take the empty mount point for the bucket.
+    """
+
+    def __init__(
+        self, data: Path, buckets: Mapping[str, Bucket], storage: Storage, devices: Mapping[str, int] | None = None
+    ) -> None:
         self._state = State(data)
         self._durable = Durable()
-        self._roots = Roots(data, buckets, create=storage.create_buckets)
+        self._roots = Roots(data, buckets, create=storage.create_buckets, devices=devices)
         self._quota = Quota(str(self._state.quota), self._roots)
         self._space = Space(storage.free_bytes_min, self._quota)
         self._temp = TempFolder(str(self._state.temp))
@@ -64,6 +70,11 @@ class DiskStore:
         self._workshop = Workshop(self._roots, self._naming, self._durable)
         self._pool = Pool(storage.storage_threads)
         self._grounds: dict[str, _Ground] = {}
+
+    @property
+    def devices(self) -> dict[str, int]:
+        """The devices that folders were found on so far."""
+        return self._roots.devices
 
     @property
     def suspect(self) -> tuple[str, ...]:

@@ -43,13 +43,22 @@ class Root(NamedTuple):
 class Roots:
     """All buckets of a store, those of the settings and those that are only folders."""
 
-    def __init__(self, data: Path, buckets: Mapping[str, Bucket], *, create: bool) -> None:
+    def __init__(
+        self, data: Path, buckets: Mapping[str, Bucket], *, create: bool, devices: Mapping[str, int] | None = None
+    ) -> None:
         self.objects = str(data / "objects")
         self._settings = dict(buckets)
         self._create = create
         self._known: dict[str, Root] = {}
-        self._seen: dict[str, int] = {}  # by configured bucket, and `_OBJECTS`: the device it was first found on
+        # By configured bucket, and `_OBJECTS`: the device it was first found on.
+        self._seen: dict[str, int] = dict(devices or {})
         self._lock = threading.Lock()
+
+    @property
+    def devices(self) -> dict[str, int]:
+        """What was found so far, for another process to go by."""
+        with self._lock:
+            return dict(self._seen)
 
     def of(self, bucket: str) -> Root:
         """The bucket's root, whether or not it exists. Raises `object_key_invalid`."""

@@ -6,6 +6,7 @@
     <data>/state/locks/        one file for each stripe of keys
     <data>/state/quota/        bytes held, for each bucket with a quota
     <data>/state/quarantine/   what a scrub has set aside
+    <data>/state/*.log, *.mark what was used and what was revoked (`valetstore.owner`)
 
 Rule 1: nothing is served before `prepare` has returned; it is called once, by the holder of the data lock.
 Rule 2: a newer format is refused, never guessed at.
@@ -26,7 +27,8 @@ from valetstore.storage.metadata import ATTRIBUTE, RECORD_BYTES_MAX
 from valetstore.storage.roots import FOLDER_MODE
 from valetstore.storage.temp import TempFile, TempFolder
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""1 knew no logs of used and revoked keys. `prepare` raises it: whoever makes the logs does so before."""
 
 
 class State:
@@ -54,12 +56,12 @@ class State:
         except OSError as error:
             raise ConfigInvalid(f"storage.data: {self.data}: {error.strerror}: {error.filename}") from error
 
-    def _check_format(self) -> None:
+    def known_format(self) -> int | None:
+        """The format the data directory says it has; None where it says none. Raises ConfigInvalid, OSError."""
         try:
             text = self.format.read_text(encoding="ascii", errors="replace").strip()
         except FileNotFoundError:
-            self._write_format()
-            return
+            return None
         if not text.isdecimal():
             raise ConfigInvalid(f"{self.format}: {text[:20]!r}: must be a format version, a whole number")
         if int(text) > FORMAT:
@@ -67,6 +69,11 @@ class State:
                 f"storage.data: {self.data}: has format {text}, this valetstore reads format {FORMAT}; "
                 "use the version that wrote it, or a newer one"
             )
+        return int(text)
+
+    def _check_format(self) -> None:
+        if self.known_format() != FORMAT:
+            self._write_format()
 
     def _write_format(self) -> None:
         unnamed = self.format.with_name(f"format.{secrets.token_hex(8)}")

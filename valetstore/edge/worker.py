@@ -1,0 +1,193 @@
+"""Worker: all rooms of one serving process put together; started, given new orders, and ended.
+
+It does not know whether it serves alone or as one of many: what must be single is given to it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from valetstore import __version__
+from valetstore.audit import Audit
+from valetstore.config import Config
+from valetstore.edge.admin import Admin
+from valetstore.edge.arrival import Arrivals
+from valetstore.edge.book import ConnectionBook
+from valetstore.edge.cors import Cors
+from valetstore.edge.handler import Handler
+from valetstore.edge.objects import Objects
+from valetstore.edge.orders import Standing
+from valetstore.edge.proxies import TrustedProxies
+from valetstore.edge.release import Releases
+from valetstore.edge.server import Server
+from valetstore.edge.service import Reason, Service
+from valetstore.edge.tally import Tally
+from valetstore.edge.tls import Tls
+from valetstore.edge.transfers import Transfers
+from valetstore.gateway import Gateway
+from valetstore.grants.native import Audience, Native
+from valetstore.metrics import Metrics
+from valetstore.policy.budget import Budgets
+from valetstore.policy.revocation import Revocations
+from valetstore.replay.promise import ReplaySet
+from valetstore.storage.disk import DiskStore
+
+log = logging.getLogger(__name__)
+
+STORE_WATCH_SECONDS: Final = 2.0
+"""How often the store is asked whether its folders are there."""
+STORE_PATIENCE_SECONDS: Final = 10.0
+
+
+class Single(NamedTuple):
+    """What there is one of, however many workers: single use, revocations, budgets."""
+
+    replay: ReplaySet
+    revocations: Revocations
+    budgets: Budgets
+
+
+class Worker:
+    """One serving process. The constructor opens what can fail (audit, certificate, keys); raises ConfigInvalid.
+
+    `devices` are those the store's folders were found on (`DiskStore.devices`), `tally` counts connections.
+    """
+
+    def __init__(
+        self,
+        standing: Standing,
+        single: Single,
+        devices: Mapping[str, int] | None = None,
+        tally: Tally | None = None,
+    ) -> None:
+        config = standing.config
+        self._standing = standing
+        self._single = single
+        self._tls = Tls(standing.tls) if standing.tls is not None else None
+        self._store = DiskStore(config.data, config.buckets, config.storage, devices)
+        self.metrics = Metrics(__version__)
+        self._transfers = Transfers()
+        self._store_trouble = self._store.why_not_ready()
+        self._service = Service(
+            [self._audit_reason, self._key_ring_reason, self._storage_reason, self._revocations_reason]
+        )
+        self._audit = Audit(config.audit, config.data)
+        self._proxies = TrustedProxies(config.listen.trusted_proxies)
+        self._book = ConnectionBook(config.limits, self._proxies, self.metrics, self._audit, tally)
+        self._gateway = self._make_gateway(standing)
+        self._server = Server(config, self._make_handler(config), self._book, self._tls)
+        self._watching: asyncio.Task[None] | None = None
+        self._name_gauges()
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        """Accept from now on. Raises ConfigInvalid where the audit cannot be written and must be."""
+        self._audit.start()
+        self._watching = asyncio.create_task(self._watch_store())
+        await self._server.start(sockets)
+
+    async def drain(self) -> None:
+        """Accept no more and finish what runs, within the settings' drain seconds."""
+        self._service.draining = True
+        await self._server.stop(self._standing.config.listen.drain_seconds)
+
+    async def close(self) -> None:
+        """Let go of everything; what was promised is finished first."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self._store.close()
+        await asyncio.to_thread(self._audit.close)
+
+    def apply(self, standing: Standing, *, reopen: bool = False) -> None:
+        """Serve by these from now on; with `reopen` the audit file is opened anew. Raises ConfigInvalid."""
+        if reopen:
+            self._audit.reopen()
+        gateway = self._make_gateway(standing)
+        if self._tls is not None and standing.tls is not None:
+            self._tls.load(standing.tls)
+        # All that may refuse has; from here on everything changes. The gateway stays the same one: what runs now
+        # must also hear of keys that are revoked from now on.
+        self._gateway.schemes, self._gateway.keys = gateway.schemes, gateway.keys
+        self._gateway.limits = gateway.limits
+        self._book.limits = self._server.limits = standing.config.limits
+        if standing.config != self._standing.config:
+            self._server.handler = self._make_handler(standing.config)
+        self._standing = standing
+
+    def _make_gateway(self, standing: Standing) -> Gateway:
+        config, single = standing.config, self._single
+        audience = Audience(config.keys.audience, config.keys.audience_required)
+        native = Native(config.keys.clock_skew_seconds, audience)
+        ring, table = standing.ring.ring(), single.revocations.table
+        return Gateway((native,), ring, single.replay, table, single.budgets, config.budgets)
+
+    def _make_handler(self, config: Config) -> Handler:
+        return Handler(
+            arrivals=Arrivals(self._proxies),
+            gateway=self._gateway,
+            objects=Objects(self._store, self._gateway, config, self._transfers),
+            service=self._service,
+            admin=Admin(self._gateway, self._single.revocations),
+            releases=Releases(self._gateway, self._single.revocations),
+            cors=Cors(config.cors_rules),
+            audit=self._audit,
+            metrics=self.metrics,
+            transfers=self._transfers,
+            hsts_seconds=config.listen.hsts_seconds,
+        )
+
+    def _name_gauges(self) -> None:
+        gauge, config = self.metrics.gauge, self._standing.config
+        gauge("valetstore_connections", {}, lambda: len(self._book))
+        gauge("valetstore_transfers_in_flight", {"direction": "in"}, lambda: self._transfers.counts["in"])
+        gauge("valetstore_transfers_in_flight", {"direction": "out"}, lambda: self._transfers.counts["out"])
+        gauge("valetstore_audit_dropped_total", {}, lambda: self._audit.dropped)
+        gauge("valetstore_disk_free_bytes", {"volume": "data"}, partial(_free_bytes, config.data))
+        for name, bucket in config.buckets.items():
+            if bucket.root:
+                gauge("valetstore_disk_free_bytes", {"volume": name}, partial(_free_bytes, Path(bucket.root)))
+
+    def _audit_reason(self) -> tuple[Reason, str] | None:
+        trouble = self._audit.required and not self._audit.accepting
+        return ("audit", "the audit cannot be written") if trouble else None
+
+    def _key_ring_reason(self) -> tuple[Reason, str] | None:
+        trouble = self._standing.ring_trouble
+        return ("key_ring", trouble) if trouble else None
+
+    def _revocations_reason(self) -> tuple[Reason, str] | None:
+        trouble = self._single.revocations.table.trouble
+        return ("revocations", trouble) if trouble else None
+
+    def _storage_reason(self) -> tuple[Reason, str] | None:
+        # A failed sync is known at once and without a look at the disk; then the store looks at none.
+        trouble = self._store.why_not_ready() if self._store.suspect else self._store_trouble
+        return ("storage", trouble) if trouble else None
+
+    async def _watch_store(self) -> None:
+        """Remember what the store says of its disks: readiness is asked for on the event loop, and must not wait."""
+        while True:
+            looking = asyncio.create_task(asyncio.to_thread(self._store.why_not_ready))
+            try:
+                await asyncio.wait((looking,), timeout=STORE_PATIENCE_SECONDS)
+                if not looking.done():
+                    self._store_trouble = "a disk does not answer"
+                    self._service.reasons()
+                self._store_trouble = await looking
+            except OSError as error:
+                self._store_trouble = str(error)
+            self._service.reasons()
+            await asyncio.sleep(STORE_WATCH_SECONDS)
+
+
+def _free_bytes(path: Path) -> float:
+    with contextlib.suppress(OSError):
+        found = os.statvfs(path)
+        return float(found.f_bavail * found.f_frsize)
+    return float("nan")

@@ -1,0 +1,608 @@
+"""Journal: one append-only log, shared by all who write at once: what was acknowledged is there after a power cut.
+
+Rule 1: one thread writes. It takes all that waits, writes it as one group, syncs it, sets the mark, and only
+then are the waiters answered; the next group is written only after the sync of the one before.
+Rule 2: the mark (`<name>.mark`: log id and highest acknowledged sequence) is written after each sync and is not
+synced itself, so whatever it says is at most the truth. It tells a tail that nobody was promised, which is
+dropped, from a promise that is missing, which is damage.
+Rule 3: after a write or sync that failed, its descriptor is not believed any more: the kernel drops what it could
+not write, and says so once. The file is opened anew, its last durable bytes are written again from memory, it is
+cut back to them and synced. The pages of everything earlier were clean before the write that failed, so
+nothing of them can be lost with it; this holds for ENOSPC, EIO and EROFS alike, and is tried at most once a second.
+Rule 4: no guess. A log that is not what was acknowledged is JournalDamaged; its owner refuses, an operator repairs.
+"""
+
+import asyncio
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from valetstore.journal_format import (
+    ID_BYTES,
+    Found,
+    Mark,
+    first_group,
+    frame,
+    group,
+    has_later_group,
+    salvage,
+    scan,
+    seed_of,
+    time_of_torn,
+    unpack_mark,
+)
+
+RETRY_SECONDS: Final = 1.0
+"""How long after a failed write the next one is refused without asking the disk."""
+
+GROUP_BYTES_MAX: Final = 1 << 20
+"""About as much goes into one group, however much waits: a sync must not take long."""
+
+SYNC_BYTES: Final = 1 << 20
+"""While the log is rewritten, appends wait behind syncs of about this much."""
+
+_BLOCK_BYTES: Final = 4096
+_READ_BYTES: Final = 1 << 20
+_FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_MODE: Final = 0o600
+
+
+class JournalDamaged(Exception):  # noqa: N818 - reads as what happened
+    """The log is not what was acknowledged, or cannot be read: one sentence with the file and what is wrong."""
+
+
+class Recovered(NamedTuple):
+    """What `open` found beside the records: the highest time of any group (0.0: none), and "" or one sentence
+    on what was dropped or missing without having been promised."""
+
+    clock: float
+    warning: str
+
+
+class Journal:
+    """The log `path`, its mark `<name>.mark`, and `<path>.new` while it is rewritten. One process at a time.
+
+    Records are 1 to 65,535 bytes. They must be absolute (given twice they say the same, a later one wins):
+    a rewrite and a salvaged tail may repeat them. After `open` it belongs to one event loop.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._new = path.with_name(path.name + ".new")
+        self._mark = _MarkFile(path.with_name(path.stem + ".mark"))
+        self._file: _File | None = None
+        self._rewriting = False
+        self._copy: _File | None = None
+        self._copy_failure: OSError | None = None
+        self._owed: list[bytes] = []
+        self._failure: OSError | None = None
+        self._retry_at = 0.0
+        self._thread: ThreadPoolExecutor | None = None
+        self._waiting: list[_Waiter] = []
+        self._writing: list[_Waiter] = []
+
+    def open(self, each: Callable[[bytes], None], *, expected: bool) -> Recovered:
+        """Read the log, record by record into `each`, and make it ready. Blocks: about a second for a million.
+
+        It is created where it is missing, unless it is `expected`. Raises JournalDamaged; what `each` was
+        given by then must be thrown away. A volume that cannot be written is no damage: `append` says so.
+        """
+        with suppress(OSError):  # what an earlier rewrite left; a later one replaces it
+            self._new.unlink()
+        mark = self._mark.read()
+        try:
+            fd = os.open(self.path, os.O_RDONLY | _FLAGS)
+        except FileNotFoundError:
+            if expected or mark is not None:
+                raise JournalDamaged(f"{self.path}: the log is missing") from None
+            return self._begin(Recovered(0.0, ""))
+        except OSError as error:
+            raise JournalDamaged(f"{self.path}: cannot be read: {error.strerror}") from error
+        found, file = self._read(fd, each)
+        warning = "" if mark and mark.acknowledged else f"{self.path}: its mark is missing or torn and is made anew"
+        clock = found.clock
+        if self._has_tail(found, mark):
+            self._owed = list(salvage(found.rest))
+            for record in self._owed:
+                each(record)
+            clock = max(clock, time_of_torn(found.rest, file.log_id))
+            dropped = f"{len(found.rest)} bytes at its end, which were not acknowledged or are cut short, are dropped"
+            kept = f"{self.path}: {dropped}; whole records kept of them: {len(self._owed)}"
+            warning = f"{warning}; {kept}" if warning else kept
+        self._file = file
+        return self._begin(Recovered(clock, warning))
+
+    async def append(self, record: bytes, now: float) -> None:
+        """Durable on return; concurrent calls share one sync. `now`: seconds since the epoch, kept as the clock.
+
+        Raises OSError where it is not durable: it may or may not be there after the next start. A caller
+        that is cancelled does not hurt the others, and its record is written all the same.
+        """
+        await asyncio.shield(self.submit(record, now))
+
+    def submit(self, record: bytes, now: float) -> "asyncio.Future[None]":
+        """As `append`, without waiting: the order of calls is the order in the log.
+
+        Where a group fails, the futures of all that waits fail, the last one first.
+        """
+        if self._thread is None:
+            raise RuntimeError("the journal is not open")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(_seen)
+        self._waiting.append(_Waiter(frame(record), now, future))
+        if not self._writing:
+            self._write_next()
+        return future
+
+    @property
+    def bytes_held(self) -> int:
+        """How large the file is (what is durable of it)."""
+        return self._file.length if self._file else 0
+
+    @property
+    def failure(self) -> OSError | None:
+        """Why the last write failed; None once one works again."""
+        return self._failure
+
+    async def rewrite(self, records: Iterable[Iterable[bytes]], now: float) -> None:
+        """Replace the log by `records` (chunks, each made on the event loop when it is its turn) without stopping.
+
+        Appends meanwhile go to the old log, synced and acknowledged as ever, and behind the chunks into the
+        new one. So a change must be in the state that `records` reads from, or be appended, in one step of
+        the loop. `now` becomes the new log's clock: what was left out because it has expired is forgotten by it.
+        Raises OSError; the old log stays in use then.
+        """
+        if self._thread is None or self._rewriting:
+            raise RuntimeError("the journal is not open, or is being rewritten")
+        self._rewriting = True
+        run = partial(asyncio.get_running_loop().run_in_executor, self._thread)
+        try:
+            await run(self._begin_copy, now)
+            for chunk in records:
+                await run(self._add_to_copy, [frame(record) for record in chunk], now)
+            await run(self._sync_copy)
+            await run(self._switch)
+        except BaseException:
+            # Behind whatever still runs; after a switch there is nothing to drop.
+            self._thread.submit(self._drop_copy)
+            raise
+        finally:
+            self._rewriting = False
+
+    async def close(self) -> None:
+        """Write what waits, and let go. Harmless twice. A rewrite must have ended."""
+        if self._thread is None:
+            return
+        while waiting := [waiter.future for waiter in (*self._writing, *self._waiting)]:
+            await asyncio.wait(waiting)
+        thread, self._thread = self._thread, None
+        await asyncio.get_running_loop().run_in_executor(thread, self._let_go)
+        thread.shutdown(wait=False)
+
+    # The event loop's part
+
+    def _write_next(self) -> None:
+        """Hand the next group to the thread."""
+        assert self._thread is not None
+        count, size = 0, 0
+        while count < len(self._waiting) and size < GROUP_BYTES_MAX:
+            size += len(self._waiting[count].framed)
+            count += 1
+        self._writing, self._waiting = self._waiting[:count], self._waiting[count:]
+        now = max(waiter.now for waiter in self._writing)
+        framed = [waiter.framed for waiter in self._writing]
+        job = asyncio.get_running_loop().run_in_executor(self._thread, self._write, framed, now)
+        job.add_done_callback(self._written)
+
+    def _written(self, job: "asyncio.Future[None]") -> None:
+        """A group is durable, or is not: tell its waiters, and begin the next."""
+        done, self._writing = self._writing, []
+        error = asyncio.CancelledError() if job.cancelled() else job.exception()
+        if error is not None:
+            # Those behind it were made in the belief that it would be written: they fail with it.
+            done += self._waiting
+            self._waiting = []
+        # What is taken back because it failed is taken back last one first.
+        for waiter in done if error is None else reversed(done):
+            if waiter.future.done():
+                continue
+            if error is None:
+                waiter.future.set_result(None)
+            elif isinstance(error, OSError):
+                waiter.future.set_exception(OSError(error.errno, error.strerror))
+            else:
+                waiter.future.set_exception(OSError(errno.EIO, f"the journal's writer failed: {error!r}"))
+        if self._waiting:
+            self._write_next()
+
+    # The thread's part
+
+    def _write(self, framed: Sequence[bytes], now: float) -> None:
+        """One group: durable on return. Raises OSError."""
+        try:
+            file = self._writable(now)
+            file.commit(framed, now)
+        except OSError as error:
+            self._fail(error)
+            raise
+        self._failure = None
+        self._mark.write({file.log_id: file.sequence})
+        if self._copy is not None and self._copy_failure is None:
+            try:
+                self._copy.put(framed, now)
+            except OSError as error:
+                self._copy_failure = error
+
+    def _fail(self, error: OSError) -> None:
+        self._failure = OSError(error.errno or errno.EIO, error.strerror or str(error))
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        # What its owner takes back now may already be in the copy.
+        self._copy_failure = self._failure
+        if self._file is not None:
+            self._file.distrust()
+
+    def _writable(self, now: float) -> "_File":
+        """The log, ready to be written: created, or opened anew after a failure. Raises OSError."""
+        if self._file is not None and self._file.trusted:
+            return self._file
+        if self._failure is not None and time.monotonic() < self._retry_at:
+            raise OSError(self._failure.errno, self._failure.strerror)
+        if self._file is None:
+            self._create(now)
+        else:
+            # What was whole in a torn tail goes with it: it must not be lost between two steps, nor overtaken.
+            self._file.reopen(self.path, [frame(record) for record in self._owed], now)
+            self._owed = []
+            _sync_folder(self.path.parent)
+        assert self._file is not None
+        acknowledged = {self._file.log_id: self._file.sequence}
+        if not self._mark.write(acknowledged):
+            with suppress(OSError):
+                self._mark.create(acknowledged)
+        return self._file
+
+    def _begin(self, recovered: Recovered) -> Recovered:
+        """Ready for appends. A volume that is full or read-only is found now and told later."""
+        try:
+            self._writable(recovered.clock)
+        except OSError as error:
+            self._fail(error)
+            self._retry_at = 0.0
+        self._thread = ThreadPoolExecutor(1, "journal")
+        return recovered
+
+    def _create(self, now: float) -> None:
+        """A new log under the name, durable. Its mark comes later, and so never promises too much."""
+        if os.path.lexists(self.path):  # a volume that was mounted meanwhile: what is in it was not read
+            raise OSError(errno.EEXIST, "a log has appeared where there was none")
+        file = _File.create(self._new, now)
+        try:
+            file.sync()
+            os.rename(self._new, self.path)
+        except OSError:
+            file.close()
+            raise
+        self._file = file
+        _sync_folder(self.path.parent)
+
+    def _read(self, fd: int, each: Callable[[bytes], None]) -> "tuple[Found, _File]":
+        """Scan the file behind a descriptor (which is closed): what it holds, and what is whole of it."""
+        try:
+            with open(fd, "rb", buffering=_READ_BYTES) as stream:
+                status = os.fstat(fd)
+                if not stat.S_ISREG(status.st_mode):
+                    raise JournalDamaged(f"{self.path}: is not a plain file")
+                found = scan(stream, each)
+                tail_bytes = min(found.length, max(found.last_bytes, _BLOCK_BYTES))
+                tail = os.pread(fd, tail_bytes, found.length - tail_bytes)
+        except OSError as error:
+            raise JournalDamaged(f"{self.path}: cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise JournalDamaged(f"{self.path}: {error}") from error
+        if found.log_id is None:
+            raise JournalDamaged(f"{self.path}: it does not begin as a log does: the first group {found.why}")
+        identity = (status.st_dev, status.st_ino)
+        return found, _File(-1, identity, found.log_id, found.sequence, found.length, tail)
+
+    def _has_tail(self, found: Found, mark: Mark | None) -> bool:
+        """Whether it has a tail to drop. Raises JournalDamaged where what was acknowledged is not all there."""
+        assert found.log_id is not None
+        following = found.sequence + 1
+        acknowledged = None
+        if mark is not None and mark.acknowledged:
+            if found.log_id not in mark.acknowledged:
+                raise JournalDamaged(f"{self.path}: the mark beside it belongs to another log")
+            acknowledged = mark.acknowledged[found.log_id]
+        if acknowledged is None:
+            # Without a mark anything complete may have been acknowledged.
+            is_damage = found.end == "bad"
+        elif acknowledged >= following:
+            # A disk that lied about its last sync may have cut the last group; nothing else explains a gap.
+            is_damage = not (acknowledged == following and found.end == "cut")
+        else:
+            is_damage = False
+        if is_damage or has_later_group(found.rest, found.log_id, following):
+            raise JournalDamaged(f"{self.path}: group {following}, at byte {found.length}, {found.why}")
+        return found.end != "clean"
+
+    # Rewriting: the thread's part
+
+    def _begin_copy(self, now: float) -> None:
+        self._writable(now)
+        self._copy_failure = None
+        self._copy = _File.create(self._new, now)
+
+    def _add_to_copy(self, framed: Sequence[bytes], now: float) -> None:
+        copy = self._whole_copy()
+        if framed:
+            copy.put(framed, now)
+        if copy.unsynced_bytes >= SYNC_BYTES:
+            copy.sync()
+
+    def _sync_copy(self) -> None:
+        """Most of it before the switch, which appends wait for."""
+        self._whole_copy().sync()
+
+    def _switch(self) -> None:
+        """Put the new log in the old one's place. A crash at any step leaves one of both, with a mark that fits.
+
+        The mark first names both, durably; so it fits before and after the rename. Only when the rename is
+        durable does it name the new log alone: an old one that comes back then is found out.
+        """
+        copy, old = self._whole_copy(), self._file
+        assert old is not None
+        copy.sync()
+        both = {old.log_id: old.sequence, copy.log_id: copy.sequence}
+        if not self._mark.write(both, sync=True):
+            raise OSError(errno.EIO, "the mark cannot be written")
+        os.rename(self._new, self.path)
+        self._file, self._copy = copy, None
+        old.close()
+        try:
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            # Nobody knows which of both a power cut would leave: nothing is acknowledged until the folder
+            # is durable, which `_writable` sees to.
+            self._fail(error)
+            raise
+        self._mark.write({copy.log_id: copy.sequence})
+
+    def _whole_copy(self) -> "_File":
+        if self._copy is None or self._copy_failure is not None:
+            raise self._copy_failure or OSError(errno.ECANCELED, "the rewrite was given up")
+        return self._copy
+
+    def _drop_copy(self) -> None:
+        if self._copy is not None:
+            copy, self._copy = self._copy, None
+            copy.close()
+            with suppress(OSError):  # the next start removes it
+                self._new.unlink()
+
+    def _let_go(self) -> None:
+        self._drop_copy()
+        if self._file is not None:
+            self._file.close()
+        self._mark.close()
+
+
+def replace(path: Path, records: Iterable[bytes], now: float) -> None:
+    """Put a new log of these records in the place of whatever lies there, durably. No journal may be open on it.
+
+    A crash on the way leaves the old one, which the mark no longer fits (damaged, as it was), or the new one.
+    Raises OSError.
+    """
+    journal = Journal(path)
+    with suppress(FileNotFoundError):
+        journal._new.unlink()
+    file = _File.create(journal._new, now)
+    try:
+        framed = [frame(record) for record in records]
+        for at in range(0, len(framed), 1000):
+            file.put(framed[at : at + 1000], now)
+        file.sync()
+        with suppress(FileNotFoundError):
+            journal._mark.path.unlink()
+        journal._mark.create({file.log_id: file.sequence})
+        os.rename(journal._new, path)
+        _sync_folder(path.parent)
+    finally:
+        file.close()
+        journal._mark.close()
+
+
+def salvaged(path: Path) -> list[bytes]:
+    """Every record of a damaged log that can still be read; none where the file is missing or unreadable."""
+    try:
+        fd = os.open(path, os.O_RDONLY | _FLAGS)
+        with open(fd, "rb") as stream:
+            return list(salvage(stream.read()))
+    except OSError:
+        return []
+
+
+class _Waiter(NamedTuple):
+    """One record on its way."""
+
+    framed: bytes
+    now: float
+    future: "asyncio.Future[None]"
+
+
+class _File:
+    """A log file that is written: its id, its last group and length, and its last durable bytes for Rule 3.
+
+    `length` and `sequence` count what was written, and for a file that is not being made, also synced.
+    """
+
+    def __init__(
+        self, fd: int, identity: tuple[int, int], log_id: bytes, sequence: int, length: int, tail: bytes
+    ) -> None:
+        self.fd = fd
+        self.identity = identity
+        self.log_id = log_id
+        self.sequence = sequence
+        self.length = length
+        self.unsynced_bytes = 0
+        self._seed = seed_of(log_id)
+        self._tail = tail
+
+    @classmethod
+    def create(cls, path: Path, now: float) -> "_File":
+        """A new file with its first group; nothing of it is durable yet. Raises OSError."""
+        with suppress(FileNotFoundError):
+            path.unlink()
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _MODE)
+        try:
+            log_id = os.urandom(ID_BYTES)
+            first = first_group(log_id, now)
+            _write_at(fd, first, 0)
+            status = os.fstat(fd)
+        except OSError:
+            os.close(fd)
+            raise
+        return cls(fd, (status.st_dev, status.st_ino), log_id, 0, len(first), first)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it is open and nothing has failed on it."""
+        return self.fd >= 0
+
+    def distrust(self) -> None:
+        """After a failure: see Rule 3."""
+        self.close()
+
+    def commit(self, framed: Iterable[bytes], now: float) -> None:
+        """Write a group and sync it. Raises OSError, and nothing is counted then."""
+        data = group(self._seed, self.sequence + 1, now, framed)
+        _write_at(self.fd, data, self.length)
+        os.fdatasync(self.fd)
+        self._count(data)
+
+    def put(self, framed: Iterable[bytes], now: float) -> None:
+        """Write a group of a file that is being made; `sync` makes it durable. Raises OSError."""
+        data = group(self._seed, self.sequence + 1, now, framed)
+        _write_at(self.fd, data, self.length)
+        self._count(data)
+        self.unsynced_bytes += len(data)
+
+    def sync(self) -> None:
+        """All that was put is durable, and the file's size. Raises OSError."""
+        os.fsync(self.fd)
+        self.unsynced_bytes = 0
+
+    def reopen(self, path: Path, owed: Sequence[bytes], now: float) -> None:
+        """Open it anew, and make it exactly what is counted, durably; with one more group of what is `owed`.
+
+        Raises OSError. Those records lie where they are written already, so a crash meanwhile loses none.
+        """
+        more = group(self._seed, self.sequence + 1, now, owed) if owed else b""
+        fd = os.open(path, os.O_WRONLY | _FLAGS)
+        try:
+            status = os.fstat(fd)
+            if (status.st_dev, status.st_ino) != self.identity:
+                raise OSError(errno.ESTALE, "another file has taken the log's place")
+            _write_at(fd, self._tail + more, self.length - len(self._tail))
+            os.ftruncate(fd, self.length + len(more))
+            os.fsync(fd)
+        except OSError:
+            os.close(fd)
+            raise
+        self.fd = fd
+        if more:
+            self._count(more)
+
+    def close(self) -> None:
+        """Harmless twice."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            with suppress(OSError):  # what had to be durable was synced
+                os.close(fd)
+
+    def _count(self, data: bytes) -> None:
+        self.sequence += 1
+        self.length += len(data)
+        # The last group, and the block it begins in: a failed write may spoil no more than what it shares with them.
+        self._tail = (self._tail + data)[-max(len(data), _BLOCK_BYTES) :]
+
+
+class _MarkFile:
+    """The mark beside a log. That it cannot be written is no failure of an append: the next open is less sharp."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = -1
+
+    def read(self) -> Mark | None:
+        """None where it is missing, one that names no log where it is torn. Raises JournalDamaged if unreadable."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | _FLAGS)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise JournalDamaged(f"{self.path}: cannot be read: {error.strerror}") from error
+        try:
+            return unpack_mark(os.read(fd, _BLOCK_BYTES)) or Mark({})
+        except OSError as error:
+            raise JournalDamaged(f"{self.path}: cannot be read: {error.strerror}") from error
+        finally:
+            os.close(fd)
+
+    def write(self, acknowledged: dict[bytes, int], *, sync: bool = False) -> bool:
+        """Replace it in one write; whether that went well."""
+        try:
+            if self._fd < 0:
+                self._fd = os.open(self.path, os.O_WRONLY | _FLAGS)
+            _write_at(self._fd, Mark(acknowledged).pack(), 0)
+            if sync:
+                os.fdatasync(self._fd)
+        except OSError:
+            self.close()
+            return False
+        return True
+
+    def create(self, acknowledged: dict[bytes, int]) -> None:
+        """Make it, durably. Raises OSError."""
+        self.close()
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | _FLAGS, _MODE)
+        _write_at(self._fd, Mark(acknowledged).pack(), 0)
+        os.fsync(self._fd)
+        _sync_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Harmless twice."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            with suppress(OSError):
+                os.close(fd)
+
+
+def _write_at(fd: int, data: bytes, at: int) -> None:
+    """All of it, or OSError: a short write is continued until it fails for a reason."""
+    written = os.pwrite(fd, data, at)
+    while written < len(data):
+        more = os.pwrite(fd, data[written:], at + written)
+        if not more:
+            raise OSError(errno.EIO, "nothing more could be written")
+        written += more
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _seen(future: "asyncio.Future[None]") -> None:
+    """A waiter that was cancelled does not ask how it went; that is no error of the program."""
+    if not future.cancelled():
+        future.exception()

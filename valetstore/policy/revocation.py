@@ -1,0 +1,471 @@
+"""Revocation: which keys are refused although their signature holds and their time has not come.
+
+Rule 1: pure. Whoever keeps the table durable, and tells every worker, is `owner/revocations.py`.
+Rule 2: a table that could not be read refuses every key (`trouble`); it never takes nothing for an answer.
+Rule 3: what was revoked comes back only by `undo`, or where nothing it could name is valid any longer.
+"""
+
+import re
+from array import array
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Final, Literal, Protocol, get_args
+
+import msgspec
+
+from valetstore.encoding import SECONDS_MAX
+from valetstore.errors import Denied
+from valetstore.grants.grant import Grant
+from valetstore.keys.ring import NAME, KeyRing
+from valetstore.objectkey import RESERVED_BUCKET, check_bucket, check_name, split_path
+
+Kind = Literal["key", "signing-key", "subject", "prefix"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+SKEW_SECONDS_MAX: Final = 900
+"""The most that any dialect tolerates at a key's end, and in the future for its beginning: S3's and Google's 15
+minutes, and the largest `clock-skew-seconds`. The setting may change; what is revoked must not come back by it."""
+
+KEEP_SECONDS: Final = 3600
+"""An expired entry stays in the table for so long: a clock that is set back by less finds it again."""
+
+EXPIRE_AT_ONCE: Final = 1_000
+"""Entries that one `expire` looks at, about half a millisecond: a million must not stop the loop."""
+
+AHEAD_SECONDS_MAX: Final = 86_400
+"""How far in the future `issued_before` may lie; further away, a unit was mistaken."""
+
+REASON_BYTES_MAX: Final = 1_024
+VALUE_BYTES_MAX: Final = 8_192
+RETRY_SECONDS: Final = 5
+
+_IDENTITY: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_ID: Final = re.compile(r"[0-9a-f]{11,16}", re.ASCII)
+_RFC3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII,
+)
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_RESERVED: Final = f"/{RESERVED_BUCKET}/"
+_FOREVER: Final = float("inf")
+
+
+class Revocation(msgspec.Struct, frozen=True, array_like=True):
+    """One entry: keys that are refused from now on. Times are seconds since the epoch.
+
+    `value` is a key's identity (32 hexadecimal digits), a signing key's name, a subject, or a prefix that ends in a
+    slash. With `issued_before` only keys issued before that moment are meant, and those that do not say when they
+    were issued. `expires_at`, for one key alone, is when that key is valid nowhere any longer. `reason` and `by` are
+    for the operator. `id` and `created_at` are given by the store: before that they are "" and 0.
+
+    A signing key is meant by its name: one that is created later under the same name (the command line allows none)
+    is refused as well until the entry is undone, unless `issued_before` says that only earlier keys are meant.
+    """
+
+    id: str
+    kind: Kind
+    value: str
+    issued_before: float | None = None
+    expires_at: float | None = None
+    created_at: float = 0.0
+    reason: str = ""
+    by: str = ""
+
+
+class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An entry as the table holds it, packed; its id is the number it is found by."""
+
+    kind: int
+    value: bytes
+    issued_before: float | None
+    expires_at: float | None
+    created_at: float
+    reason: str
+    by: str
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(_Row).decode
+
+_Named = int | list[tuple[float, int]]
+"""Entries of one kind and value: the number of the only one, or all as (issued before, number), ascending."""
+
+_Index = dict[bytes | str, _Named]
+
+
+class RevocationTable:
+    """All entries, with what is needed to look a key up in them.
+
+    The order of entries is that of their ids, which is that of their making. An entry takes about 290 bytes with a
+    short reason (`bench/revocations.py`); there is no other limit to their number than memory. `trouble` is "" or
+    why the entries could not be read: then every key is refused.
+    """
+
+    def __init__(self, entries: Iterable[Revocation] = ()) -> None:
+        self.trouble = ""
+        self._last = 0  # the greatest number there ever was
+        self.replace(entries)
+
+    def replace(self, entries: Iterable[Revocation]) -> None:
+        """Hold these entries and no others."""
+        self._rows: dict[int, bytes] = {}
+        self._order = array("Q")  # numbers, ascending; those that are gone stay until it is gone through again
+        self._swept = 0
+        self._keys: _Index = {}
+        self._signing_keys: _Index = {}
+        self._subjects: _Index = {}
+        self._prefixes: _Index = {}
+        for entry in entries:
+            self.add(entry)
+
+    def add(self, entry: Revocation) -> None:
+        """Put an entry in force; harmless where it is already. Raises ValueError where its id is none."""
+        number = _number(entry.id)
+        if number in self._rows:
+            return
+        name = _name_of(entry)
+        row = _Row(
+            KINDS.index(entry.kind),
+            name if isinstance(name, bytes) else name.encode(),
+            entry.issued_before,
+            entry.expires_at,
+            entry.created_at,
+            entry.reason,
+            entry.by,
+        )
+        self._rows[number] = _pack(row)
+        self._last = max(self._last, number)
+        if not self._order or number > self._order[-1]:
+            self._order.append(number)
+        else:
+            self._place(number)
+        self._name(number, entry)
+
+    def remove(self, entry_id: str) -> bool:
+        """Take an entry out; whether it was there."""
+        try:
+            number = _number(entry_id)
+        except ValueError:
+            return False
+        if number not in self._rows:
+            return False
+        self._unname(number, self._entry(number))
+        del self._rows[number]
+        if len(self._order) > 2 * len(self._rows) + EXPIRE_AT_ONCE:
+            self._tidy()
+        return True
+
+    def check(self, grant: Grant, path: str, now: float) -> None:
+        """Raise `key_revoked` where an entry means this key, or this path; `revocation_unavailable` in trouble.
+
+        `path` is the one that the request touches: for a list `/bucket/` and the prefix asked for, so that what lies
+        below a revoked prefix may still be named by a list from above it. A prefix means objects: the gateway's
+        own paths lie below none, so a revocation of everything can be undone.
+        """
+        if self.trouble:
+            raise Denied("revocation_unavailable", retry_after=RETRY_SECONDS, reason=self.trouble)
+        if not self._rows:
+            return
+        found = self._keys.get(grant.identity)
+        if found is not None:
+            self._judge(found, grant, now)
+        if self._signing_keys:
+            found = self._signing_keys.get(grant.signing_key)
+            if found is not None:
+                self._judge(found, grant, now)
+        if self._subjects and grant.subject:
+            found = self._subjects.get(grant.subject)
+            if found is not None:
+                self._judge(found, grant, now)
+        if self._prefixes and not path.startswith(_RESERVED):
+            end = path.find("/") + 1
+            while end:
+                found = self._prefixes.get(path[:end])
+                if found is not None:
+                    self._judge(found, grant, now)
+                end = path.find("/", end) + 1
+
+    def get(self, entry_id: str) -> Revocation | None:
+        """The entry of that id."""
+        try:
+            number = _number(entry_id)
+        except ValueError:
+            return None
+        return self._entry(number) if number in self._rows else None
+
+    def same(self, wanted: Revocation) -> Revocation | None:
+        """An entry that says what `wanted` does, and at least as long; None where there is none."""
+        found = self._index(wanted.kind).get(_name_of(wanted))
+        for number in [] if found is None else _alike(found, wanted.issued_before):
+            entry = self._entry(number)
+            if entry.issued_before != wanted.issued_before:
+                continue
+            if entry.expires_at is None or (wanted.expires_at or _FOREVER) <= entry.expires_at:
+                return entry
+        return None
+
+    def page(self, after: str, limit: int) -> list[Revocation]:
+        """Up to `limit` entries whose id is greater than `after` ("" for the first ones). Raises ValueError."""
+        start = bisect_right(self._order, _number(after)) if after else 0
+        numbers = (self._order[at] for at in range(start, len(self._order)))
+        return [self._entry(number) for number in islice((n for n in numbers if n in self._rows), limit)]
+
+    def next_id(self, now: float) -> str:
+        """An id that is greater than every other here; made of the time, so that one that is gone is not met again."""
+        return _id(max(self._last + 1, int(now * 1000)))
+
+    def expire(self, now: float, ends: Callable[[Revocation], float | None] | None = None) -> list[str]:
+        """Drop what has expired among the next EXPIRE_AT_ONCE entries, in turn; the ids of what was dropped.
+
+        `ends` says of an entry when nothing it names is valid any longer (`Bounds`).
+        """
+        gone = []
+        stop = min(self._swept + EXPIRE_AT_ONCE, len(self._order))
+        for number in self._order[self._swept : stop]:
+            if number not in self._rows:
+                continue
+            entry = self._entry(number)
+            end = entry.expires_at if ends is None else ends(entry)
+            if end is not None and end + KEEP_SECONDS <= now:
+                gone.append(entry.id)
+        self._swept = stop
+        for entry_id in gone:
+            self.remove(entry_id)
+        if self._swept >= len(self._order):
+            self._tidy()
+        return gone
+
+    def __iter__(self) -> Iterator[Revocation]:
+        """All entries, oldest first. What comes or goes meanwhile may be missing or not."""
+        for number in self._order[:]:
+            if number in self._rows:
+                yield self._entry(number)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _entry(self, number: int) -> Revocation:
+        row = _unpack(self._rows[number])
+        kind = KINDS[row.kind]
+        value = row.value.hex() if kind == "key" else row.value.decode()
+        times = row.issued_before, row.expires_at, row.created_at
+        return Revocation(_id(number), kind, value, *times, row.reason, row.by)
+
+    def _judge(self, found: _Named, grant: Grant, now: float) -> None:
+        """Raise `key_revoked` where one of these entries means the grant."""
+        named = [(_FOREVER, found)] if isinstance(found, int) else reversed(found)
+        for before, number in named:
+            # The rest says no more: of those, each is for keys issued even earlier.
+            if grant.issued_at is not None and before <= grant.issued_at:
+                return
+            row = _unpack(self._rows[number])
+            issued_before = row.issued_before is None or grant.issued_at is None or grant.issued_at < row.issued_before
+            if issued_before and (row.expires_at is None or now < row.expires_at):
+                raise Denied("key_revoked", "", revocation=_id(number), reason=row.reason)
+
+    def _index(self, kind: Kind) -> _Index:
+        return (self._keys, self._signing_keys, self._subjects, self._prefixes)[KINDS.index(kind)]
+
+    def _name(self, number: int, entry: Revocation) -> None:
+        """Let the entry be found by what it names."""
+        index, name = self._index(entry.kind), _name_of(entry)
+        found = index.get(name)
+        if found is None:
+            index[name] = number
+            return
+        if isinstance(found, int):
+            found = index[name] = [(_before(self._entry(found)), found)]
+        insort(found, (_before(entry), number))
+
+    def _unname(self, number: int, entry: Revocation) -> None:
+        index, name = self._index(entry.kind), _name_of(entry)
+        found = index[name]
+        if isinstance(found, int):
+            del index[name]
+            return
+        del found[bisect_left(found, (_before(entry), number))]
+        if len(found) == 1:
+            index[name] = found[0][1]
+
+    def _place(self, number: int) -> None:
+        """Into the order of numbers, where it may stand already as one that is gone."""
+        at = bisect_left(self._order, number)
+        if at == len(self._order) or self._order[at] != number:
+            self._order.insert(at, number)
+
+    def _tidy(self) -> None:
+        """The order of numbers without those that are gone; the next `expire` begins with the first."""
+        self._order = array("Q", (number for number in self._order if number in self._rows))
+        self._swept = 0
+
+
+class Revocations(Protocol):
+    """The entries and the way to change them: the store itself, or what a worker has of it."""
+
+    table: RevocationTable
+
+    async def add(self, wanted: Revocation, /) -> tuple[Revocation, bool]:
+        """Put it in force in every worker, durably; the one in force then, and whether it is new.
+
+        Raises `storage_unavailable`, `revocation_unavailable`.
+        """
+
+    async def undo(self, entry_id: str, /) -> bool:
+        """Take one back in every worker, durably; whether there was one. Raises as `add` does."""
+
+
+class Bounds:
+    """Says of an entry from when on nothing that it could name is valid; made once for a ring and many entries.
+
+    One key: its end, where that is known. Else, and with `issued_before`, a signing key's `ttl-max` says how long what
+    it had signed by then can live, and its retirement ends all of it; every signing key that could be meant must have
+    one of the two. Without `issued_before`, the other kinds name keys that are still to be signed: no bound.
+
+    A key without an issue time is covered as far as it opened anything: `ttl-max` judges it by what is left of it, so
+    one that outlives the bound was too long, and refused, when the entry was made. (Such a key opens in its last
+    `ttl-max`, when the entry may be gone: where keys without an issue time end far off, `ttl-max` bounds little.)
+
+    The ring counts as it is: profiles do not change, and nothing un-retires.
+    """
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+        self._all = frozenset((key.limits.ttl_max, key.record.retires_at) for key in ring)
+
+    def __call__(self, entry: Revocation) -> float | None:
+        """Seconds since the epoch; None where it is not known."""
+        if entry.expires_at is not None:
+            return entry.expires_at
+        if entry.issued_before is None and entry.kind != "key":
+            return None
+        # A dialect may take keys from the near future, and any for a while after their end.
+        since = max(entry.issued_before or 0.0, entry.created_at) + SKEW_SECONDS_MAX
+        ends = [_end_of(ttl_max, retires_at, since) for ttl_max, retires_at in self._meant(entry)]
+        return max(ends) + SKEW_SECONDS_MAX if ends and max(ends) < _FOREVER else None
+
+    def _meant(self, entry: Revocation) -> Iterable[tuple[int | None, int | None]]:
+        if entry.kind != "signing-key":
+            return self._all
+        key = self._ring.named(entry.value)
+        return [(key.limits.ttl_max, key.record.retires_at)] if key else []
+
+
+def bound(entry: Revocation, ring: KeyRing) -> float | None:
+    """What `Bounds` says of one entry."""
+    return Bounds(ring)(entry)
+
+
+def key_end(not_after: float) -> float:
+    """The `expires_at` for one key that ends at `not_after`: no dialect takes it after that."""
+    return not_after + SKEW_SECONDS_MAX
+
+
+def check_wanted(wanted: Revocation, now: float) -> None:
+    """Raise `parameter_invalid` that names the member, where this is no revocation that can be put in force."""
+    try:
+        size = len(wanted.value.encode()), len(wanted.reason.encode())
+    except UnicodeEncodeError:
+        raise _invalid(f"`{member_of(wanted.kind)}` or `reason` is not Unicode text.") from None
+    if size[0] > VALUE_BYTES_MAX or size[1] > REASON_BYTES_MAX or _UNPRINTABLE.search(wanted.reason):
+        raise _invalid(
+            f"`reason` has at most {REASON_BYTES_MAX} bytes on one line, "
+            f"`{member_of(wanted.kind)}` at most {VALUE_BYTES_MAX}."
+        )
+    _VALUE_CHECKS[wanted.kind](wanted.value)
+    if wanted.issued_before is not None and not 0 <= wanted.issued_before <= now + AHEAD_SECONDS_MAX:
+        raise _invalid("`issued_before` is seconds since the epoch or a date, and at most a day ahead.")
+    if wanted.expires_at is not None:
+        if wanted.kind != "key":
+            raise _invalid("`expires_at` is for one key alone; the others stay until they are undone.")
+        if not now < wanted.expires_at <= SECONDS_MAX:
+            raise _invalid("`expires_at` is in the past: the key has ended by itself.")
+
+
+def member_of(kind: Kind) -> str:
+    """What a request calls a value of this kind."""
+    return "identity" if kind == "key" else kind.replace("-", "_")
+
+
+def moment_of(text: str) -> float:
+    """Seconds since the epoch of an RFC 3339 date with a zone. Raises ValueError that says what is allowed."""
+    try:
+        if _RFC3339.fullmatch(text):
+            return datetime.fromisoformat(text.upper()).timestamp()
+    except (ValueError, OverflowError):  # the 31st of February
+        pass
+    raise ValueError(f"{text!r} is not a date with a zone, as 2026-11-21T16:00:00Z")
+
+
+def _check_identity(value: str) -> None:
+    if not _IDENTITY.fullmatch(value):
+        raise _invalid("`identity` is 32 hexadecimal digits, as the audit and `valetstore inspect` show them.")
+
+
+def _check_signing_key(value: str) -> None:
+    if not NAME.fullmatch(value) or value.startswith("_"):
+        raise _invalid("`signing_key` is the name of one; those that begin with `_` are the gateway's own.")
+
+
+def _check_subject(value: str) -> None:
+    if not value:
+        raise _invalid("`subject` is empty; keys without a subject are found by another kind.")
+
+
+def _check_prefix(value: str) -> None:
+    if not (value.startswith("/") and value.endswith("/")):
+        raise _invalid("`prefix` starts and ends with a slash, as /bucket/folder/.")
+    if value == "/":
+        return
+    bucket, name = split_path(value)
+    try:
+        check_bucket(bucket)
+        check_name(name)
+    except Denied as denied:
+        raise _invalid(f"`prefix` could hold no object. {denied.detail}") from None
+
+
+_VALUE_CHECKS: Final[dict[Kind, Callable[[str], None]]] = {
+    "key": _check_identity,
+    "signing-key": _check_signing_key,
+    "subject": _check_subject,
+    "prefix": _check_prefix,
+}
+
+
+def _invalid(detail: str) -> Denied:
+    return Denied("parameter_invalid", detail)
+
+
+def _end_of(ttl_max: int | None, retires_at: int | None, since: float) -> float:
+    """When the last key ends that a signing key had signed by `since`."""
+    return min(_FOREVER if ttl_max is None else since + ttl_max, _FOREVER if retires_at is None else retires_at)
+
+
+def _name_of(entry: Revocation) -> bytes | str:
+    """What it is looked up by: a key's identity as bytes, anything else as text."""
+    return bytes.fromhex(entry.value) if entry.kind == "key" else entry.value
+
+
+def _before(entry: Revocation) -> float:
+    return _FOREVER if entry.issued_before is None else entry.issued_before
+
+
+def _alike(found: _Named, issued_before: float | None) -> list[int]:
+    """The numbers of those entries that may have exactly this `issued_before`."""
+    if isinstance(found, int):
+        return [found]
+    before = _FOREVER if issued_before is None else issued_before
+    return [number for _, number in found[bisect_left(found, (before, 0)) : bisect_right(found, (before, 2**64))]]
+
+
+def _id(number: int) -> str:
+    return f"{number:011x}"
+
+
+def _number(entry_id: str) -> int:
+    """An id as the number it stands for; each number has one id. Raises ValueError."""
+    if not _ID.fullmatch(entry_id) or _id(number := int(entry_id, 16)) != entry_id:
+        raise ValueError(f"{entry_id!r} is not the id of a revocation")
+    return number

@@ -1,0 +1,490 @@
+"""ReplayTable: which keys were used, how often; the state of every replay set.
+
+Rule 1: pure and synchronous. Nothing here waits, reads a clock or knows of a log; a change is whole when the call
+returns, so of simultaneous callers one is first.
+Rule 2: a change comes with the record that says all of its key (absolute: read twice it says the same, a later
+one wins) and with the way back, for a caller whose log could not be written.
+Rule 3: an entry is forgotten when the clock is past its key's end by more than the clock may go back; a clock
+that went back further is not believed. So what is believed can also be answered.
+
+An entry is two shared pointers in a dict and one in a list, about 100 bytes: identities are 128-bit numbers; a value
+holds end and uses in one number, shared by all entries that end together; what few entries have (uploads that
+run, windows that are open) is kept beside.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from struct import Struct
+from typing import Final, NamedTuple
+
+from valetstore.errors import Denied
+from valetstore.grants.grant import Use
+from valetstore.replay.promise import LEASE_SECONDS, Reservation
+
+RETRY_SECONDS: Final = 5
+
+FORGET_AT_ONCE: Final = 1_000
+"""Entries dropped in one call: a million that end together must not stop the loop."""
+
+RECORDS_AT_ONCE: Final = 500
+"""Entries in one chunk of `records`, for the same reason."""
+
+LATE_SECONDS: Final = 60
+"""A request is judged by the moment it arrived, and may ask this much later: its disk was slow, no clock jumped."""
+
+END_SECONDS: Final = 64
+"""Entries are kept until the next multiple of this: those that end together are found together."""
+
+SPENT: Final = 0xFFFF_FFFF
+"""Uses of a key that was given back: more than any key allows."""
+
+IDENTITY_BYTES: Final = 16
+RECORD_BYTES: Final = 25
+"""What an entry takes in a log; an open window takes 8 and its source more."""
+
+_USED_BITS: Final = 32
+_END_MAX: Final = 2**53 // END_SECONDS
+_KEEP_MAX: Final = 0xFFFF_FFFF  # the year 2106: what a log says of an end from there on is "never"
+
+_ENTRY: Final = Struct(f"<B{IDENTITY_BYTES}sII")
+_MOMENT: Final = Struct("<Bd")
+_UNTIL: Final = Struct("<d")
+_KIND_ENTRY: Final = 1
+_KIND_CLOCK: Final = 2
+_KIND_TRUSTED: Final = 3
+
+
+class Change(NamedTuple):
+    """What was changed: the record to keep, and how to take it back where it cannot be kept.
+
+    `undo` is None where the change stands all the same: without its record a crash leaves the key used, never unused.
+    Several changes that fail together are taken back last one first.
+    """
+
+    record: bytes
+    undo: Callable[[], None] | None
+
+
+class _Bucket(NamedTuple):
+    """Keys that end within the same END_SECONDS, and the values they share."""
+
+    identities: list[int]
+    values: dict[int, int]
+
+
+class ReplayTable:
+    """Up to `entries_max` keys; `skew` is how many seconds the clock may go back before it is not believed.
+
+    What every method refuses is said in `promise.ReplaySet`. `now` is seconds since the epoch.
+    """
+
+    def __init__(self, entries_max: int, skew: float = 0) -> None:
+        self.entries_max = entries_max
+        self.trusted_from: float | None = None
+        self._skew = max(skew, LATE_SECONDS)
+        self._clock = 0.0
+        self._entries: dict[int, int] = {}
+        self._buckets: dict[int, _Bucket] = {}
+        self._ends: list[int] = []
+        self._reserved: dict[int, dict[int, float | None]] = {}  # id -> lapses at; None once committing
+        self._windows: dict[int, dict[str, float]] = {}  # source -> until
+        self._closing: list[tuple[float, int]] = []
+        self._last_id = 0
+
+    def __len__(self) -> int:
+        """How many keys it remembers."""
+        return len(self._entries)
+
+    @property
+    def clock(self) -> float:
+        """The latest moment it was told of."""
+        return self._clock
+
+    # What is asked
+
+    def look(self, use: Use, now: float) -> None:
+        """See ReplaySet."""
+        self._believe(now)
+        self._check_trusted(use)
+        identity = _number(use)
+        value = self._entries.get(identity)
+        if value is not None and not self._in_window(identity, use, now):
+            self._check_left(identity, use, now)
+
+    def claim(self, use: Use, now: float) -> Change | None:
+        """See ReplaySet. None where it falls in the window of an earlier use."""
+        identity = self._enter(use, now)
+        if self._in_window(identity, use, now):
+            return None
+        self._check_left(identity, use, now)
+        self._add_used(identity, 1)
+        opened = self._open_window(identity, use, now)
+        return Change(self._record(identity, opened), partial(self._unclaim, identity, opened))
+
+    def reserve(self, use: Use, now: float) -> Reservation:
+        """See ReplaySet. Reservations are not kept: a crash gives them back."""
+        identity = self._enter(use, now)
+        if self._in_window(identity, use, now):
+            return Reservation(use, 0, free=True)
+        self._check_left(identity, use, now)
+        self._last_id += 1
+        self._reserved.setdefault(identity, {})[self._last_id] = now + LEASE_SECONDS
+        return Reservation(use, self._last_id)
+
+    def renew(self, reservation: Reservation, now: float) -> None:
+        """See ReplaySet."""
+        if not reservation.free:
+            identity, lapses = self._hold(reservation, now)
+            if lapses is not None:
+                self._reserved[identity][reservation.id] = now + LEASE_SECONDS
+
+    def committing(self, reservation: Reservation, now: float) -> Change | None:
+        """See ReplaySet. The use counts as spent from here on; None where nothing changes."""
+        if reservation.free:
+            return None
+        identity, lapses = self._hold(reservation, now)
+        if lapses is None:
+            return None
+        self._reserved[identity][reservation.id] = None
+        self._add_used(identity, 1)
+        return Change(self._record(identity), partial(self._unspend, identity, reservation.id, lapses))
+
+    def commit(self, reservation: Reservation, now: float) -> Change | None:
+        """See ReplaySet. After `committing` only its window opens, and None is returned where there is none."""
+        if reservation.free:
+            return None
+        identity, lapses = self._hold(reservation, now)
+        self._drop_reserved(identity, reservation.id)
+        if lapses is not None:
+            self._add_used(identity, 1)
+        opened = self._open_window(identity, reservation.use, now)
+        if lapses is not None:
+            undo = partial(self._uncommit, identity, reservation.id, lapses, opened)
+            return Change(self._record(identity, opened), undo)
+        return Change(self._record(identity, opened), None) if opened is not None else None
+
+    def release(self, reservation: Reservation) -> Change | None:
+        """See ReplaySet. None where nothing was kept of it."""
+        identity = _number(reservation.use)
+        if reservation.id not in self._reserved.get(identity, ()):
+            return None
+        lapses = self._reserved[identity][reservation.id]
+        self._drop_reserved(identity, reservation.id)
+        if lapses is not None or self._used(identity) == SPENT:
+            return None
+        self._add_used(identity, -1)
+        return Change(self._record(identity), None)
+
+    def spend(self, use: Use, now: float) -> Change | None:
+        """See ReplaySet. None where it was spent already."""
+        identity = self._enter(use, now, trusted=True)
+        before = self._used(identity)
+        if before == SPENT:
+            return None
+        windows = self._windows.pop(identity, {})
+        reserved = self._reserved.pop(identity, {})
+        committing: dict[int, float | None] = {number: None for number, until in reserved.items() if until is None}
+        if committing:
+            self._reserved[identity] = committing
+        self._set(identity, self._end(identity), SPENT)
+        return Change(self._record(identity), partial(self._ungive, identity, before, windows, reserved))
+
+    # What is kept
+
+    def records(self) -> Iterator[list[bytes]]:
+        """All it knows, in chunks of some hundred; it may change between them.
+
+        What changes then must be recorded behind: an entry is given as it is when its chunk is made. The clock
+        comes last, so that it covers whatever expired and was left out.
+        """
+        if self.trusted_from is not None:
+            yield [trusted_record(self.trusted_from)]
+        yield from self.entry_records()
+        yield [self.clock_record()]
+
+    def entry_records(self) -> Iterator[list[bytes]]:
+        """The entries alone, in chunks."""
+        for end in list(self._buckets):
+            bucket = self._buckets.get(end)
+            at = 0
+            while bucket is not None and at < len(bucket.identities):
+                chunk: list[bytes] = []
+                # An entry that moved to a later end is given here as well: that end may not be in the list above.
+                for identity in bucket.identities[at : at + RECORDS_AT_ONCE]:
+                    chunk += self._records(identity)
+                at += RECORDS_AT_ONCE
+                yield chunk
+
+    def clock_record(self) -> bytes:
+        """Its clock, to be kept."""
+        return _MOMENT.pack(_KIND_CLOCK, self._clock)
+
+    def restore(self, record: bytes) -> None:
+        """Take in one record of a log. Raises ValueError where it is none.
+
+        Nothing is dropped here: which entries have expired is decided by the clock of the whole log (`settle`).
+        """
+        kind = record[0]
+        if kind == _KIND_ENTRY and len(record) >= RECORD_BYTES:
+            _, raw, keep, used = _ENTRY.unpack_from(record)
+            identity = int.from_bytes(raw, "big")
+            end = -(-keep // END_SECONDS) if keep < _KEEP_MAX else _END_MAX
+            value = self._entries.get(identity)
+            if value is not None:
+                end = max(end, value >> _USED_BITS)
+            self._set(identity, end, used)
+            if used == SPENT:
+                self._windows.pop(identity, None)
+            elif len(record) > RECORD_BYTES:
+                (until,) = _UNTIL.unpack_from(record, RECORD_BYTES)
+                source = record[RECORD_BYTES + _UNTIL.size :].decode()
+                self._keep_window(identity, source, until)
+        elif kind in (_KIND_CLOCK, _KIND_TRUSTED) and len(record) == _MOMENT.size:
+            _, moment = _MOMENT.unpack(record)
+            if kind == _KIND_CLOCK:
+                self._clock = max(self._clock, moment)
+            else:
+                self.trusted_from = max(self.trusted_from or 0.0, moment)
+        else:
+            raise ValueError(f"holds a record of an unknown kind ({kind}, {len(record)} bytes)")
+
+    def settle(self, clock: float) -> None:
+        """All records are in: take over the log's highest time, and forget what had expired by then. Blocks."""
+        self._clock = max(self._clock, clock)
+        before = -1
+        while before != len(self._entries):
+            before = len(self._entries)
+            self._forget(self._clock)
+
+    # The clock, and what it ends
+
+    def _believe(self, now: float) -> None:
+        """Expired entries were dropped by a later clock: an earlier one would let those keys in again."""
+        if now < self._clock - self._skew:
+            raise unavailable("the clock has gone back")
+        if now > self._clock:
+            self._clock = now
+        if self._ends and self._ends[0] * END_SECONDS + self._skew < now:
+            self._forget(now)
+        closing = self._closing
+        for _ in range(FORGET_AT_ONCE):
+            if not closing or closing[0][0] + self._skew >= now:
+                return
+            _, identity = heapq.heappop(closing)
+            self._close_windows(identity, now - self._skew)
+
+    def _forget(self, now: float) -> None:
+        """Drop up to FORGET_AT_ONCE entries that ended long enough before `now`."""
+        left = FORGET_AT_ONCE
+        while left and self._ends and self._ends[0] * END_SECONDS + self._skew < now:
+            end = self._ends[0]
+            identities = self._buckets[end].identities
+            while left and identities:
+                identity = identities.pop()
+                left -= 1
+                value = self._entries.get(identity)
+                if value is None or value >> _USED_BITS != end:
+                    continue
+                # An upload still running holds its entry past the key's end.
+                if self._purge_reserved(identity, now):
+                    self._set(identity, _end_of(now + LEASE_SECONDS), value & SPENT)
+                else:
+                    del self._entries[identity]
+                    self._windows.pop(identity, None)
+            if not identities:
+                heapq.heappop(self._ends)
+                del self._buckets[end]
+
+    # Entries
+
+    def _enter(self, use: Use, now: float, *, trusted: bool = False) -> int:
+        """The number of the key's entry, which is made where there is none."""
+        self._believe(now)
+        if not trusted:
+            self._check_trusted(use)
+        identity = _number(use)
+        end = _end_of(use.keep_until)
+        value = self._entries.get(identity)
+        if value is None:
+            if use.keep_until + self._skew < self._clock:
+                raise unavailable("the key's end has passed, and what was used of it is forgotten")
+            if len(self._entries) >= self.entries_max:
+                raise unavailable("the replay set is full")
+            self._set(identity, end, 0)
+        elif end > value >> _USED_BITS:
+            # One nonce in two keys is one key, remembered until the later of them ends.
+            self._set(identity, end, value & SPENT)
+        return identity
+
+    def _set(self, identity: int, end: int, used: int) -> None:
+        """Write an entry, under its end. An earlier end keeps its pointer until it is forgotten."""
+        before = self._entries.get(identity)
+        bucket = self._buckets.get(end)
+        if bucket is None:
+            bucket = self._buckets[end] = _Bucket([], {})
+            heapq.heappush(self._ends, end)
+        if before is None or before >> _USED_BITS != end:
+            bucket.identities.append(identity)
+        value = end << _USED_BITS | used
+        self._entries[identity] = bucket.values.setdefault(value, value)
+
+    def _used(self, identity: int) -> int:
+        return self._entries[identity] & SPENT
+
+    def _end(self, identity: int) -> int:
+        return self._entries[identity] >> _USED_BITS
+
+    def _add_used(self, identity: int, uses: int) -> None:
+        """Count; what was given back stays so, and an entry that is gone is none of it."""
+        value = self._entries.get(identity)
+        if value is not None and value & SPENT != SPENT:
+            self._set(identity, value >> _USED_BITS, max(0, (value & SPENT) + uses))
+
+    def _check_trusted(self, use: Use) -> None:
+        if self.trusted_from is not None and (use.issued_at is None or use.issued_at < self.trusted_from):
+            raise Denied("key_used", reason="signed before the log of used keys was repaired")
+
+    def _check_left(self, identity: int, use: Use, now: float) -> None:
+        used = self._used(identity)
+        if used == SPENT or used + self._purge_reserved(identity, now, counted=False) >= use.allowed:
+            raise Denied("key_used")
+
+    # Reservations
+
+    def _hold(self, reservation: Reservation, now: float) -> tuple[int, float | None]:
+        """The entry of a reservation that still holds, and when it would have lapsed (None: it is committing).
+
+        One that lapsed is taken up again if a use is left.
+        """
+        use = reservation.use
+        identity = self._enter(use, now, trusted=True)
+        # What has lapsed goes first: so this one is taken up again only where nobody else took the use.
+        self._purge_reserved(identity, now)
+        held = self._reserved.get(identity, {})
+        if reservation.id in held:
+            return identity, held[reservation.id]
+        self._check_left(identity, use, now)
+        lapses = now + LEASE_SECONDS
+        self._reserved.setdefault(identity, {})[reservation.id] = lapses
+        return identity, lapses
+
+    def _purge_reserved(self, identity: int, now: float, *, counted: bool = True) -> int:
+        """Drop what has lapsed; how many still hold, with those that are committing (and so counted as used) or not."""
+        held = self._reserved.get(identity)
+        if held is None:
+            return 0
+        for number in [number for number, until in held.items() if until is not None and until < now]:
+            self._drop_reserved(identity, number)
+        return sum(1 for until in held.values() if counted or until is not None)
+
+    def _drop_reserved(self, identity: int, number: int) -> None:
+        held = self._reserved[identity]
+        held.pop(number, None)
+        if not held:
+            del self._reserved[identity]
+
+    # Windows
+
+    def _in_window(self, identity: int, use: Use, now: float) -> bool:
+        windows = self._windows.get(identity)
+        return windows is not None and now < windows.get(use.source, 0)
+
+    def _open_window(self, identity: int, use: Use, now: float) -> tuple[str, float] | None:
+        """Open the window of a use, where it has one: its source and end."""
+        if not use.window or self._used(identity) == SPENT:
+            return None
+        until = now + use.window
+        self._keep_window(identity, use.source, until)
+        return use.source, until
+
+    def _keep_window(self, identity: int, source: str, until: float) -> None:
+        windows = self._windows.setdefault(identity, {})
+        if windows.get(source, 0) < until:
+            windows[source] = until
+            heapq.heappush(self._closing, (until, identity))
+
+    def _close_windows(self, identity: int, now: float) -> None:
+        windows = {source: until for source, until in self._windows.get(identity, {}).items() if until > now}
+        if windows:
+            self._windows[identity] = windows
+        else:
+            self._windows.pop(identity, None)
+
+    def _close_window(self, identity: int, opened: tuple[str, float] | None) -> None:
+        """Close the one that a change opened, unless a later one took its place."""
+        windows = self._windows.get(identity)
+        if opened is not None and windows is not None and windows.get(opened[0]) == opened[1]:
+            del windows[opened[0]]
+            if not windows:
+                del self._windows[identity]
+
+    # The way back. By the time it is gone others may have changed the entry, or it may be forgotten.
+
+    def _unclaim(self, identity: int, opened: tuple[str, float] | None) -> None:
+        self._add_used(identity, -1)
+        self._close_window(identity, opened)
+
+    def _unspend(self, identity: int, number: int, lapses: float) -> None:
+        held = self._reserved.get(identity, {})
+        if number in held and held[number] is None:
+            if self._used(identity) == SPENT:
+                self._drop_reserved(identity, number)  # it was given back meanwhile
+            else:
+                held[number] = lapses
+                self._add_used(identity, -1)
+
+    def _uncommit(self, identity: int, number: int, lapses: float, opened: tuple[str, float] | None) -> None:
+        self._close_window(identity, opened)
+        if identity in self._entries and self._used(identity) != SPENT:
+            self._add_used(identity, -1)
+            self._reserved.setdefault(identity, {})[number] = lapses
+
+    def _ungive(self, identity: int, before: int, windows: dict[str, float], reserved: dict[int, float | None]) -> None:
+        if identity not in self._entries:
+            return
+        # What was committing counts in `before`, whatever has become of it.
+        lapsing = {number: until for number, until in reserved.items() if until is not None}
+        if lapsing:
+            self._reserved.setdefault(identity, {}).update(lapsing)
+        self._set(identity, self._end(identity), before)
+        for source, until in windows.items():
+            self._keep_window(identity, source, until)
+
+    # Records
+
+    def _record(self, identity: int, window: tuple[str, float] | None = None) -> bytes:
+        value = self._entries[identity]
+        keep = min((value >> _USED_BITS) * END_SECONDS, _KEEP_MAX)
+        record = _ENTRY.pack(_KIND_ENTRY, identity.to_bytes(IDENTITY_BYTES, "big"), keep, value & SPENT)
+        return record if window is None else record + _UNTIL.pack(window[1]) + window[0].encode()
+
+    def _records(self, identity: int) -> list[bytes]:
+        """All of one entry: one record, or one for each open window. None where it was never used."""
+        if not self._entries.get(identity, 0) & SPENT:
+            return []
+        windows = self._windows.get(identity)
+        if windows:
+            return [self._record(identity, window) for window in windows.items()]
+        return [self._record(identity)]
+
+
+def trusted_record(moment: float) -> bytes:
+    """Keys signed before `moment` are used: what was used of them is not known."""
+    return _MOMENT.pack(_KIND_TRUSTED, moment)
+
+
+def unavailable(reason: str) -> Denied:
+    """Single use cannot be decided now."""
+    return Denied("replay_unavailable", retry_after=RETRY_SECONDS, reason=reason)
+
+
+def _number(use: Use) -> int:
+    if len(use.identity) != IDENTITY_BYTES:
+        raise ValueError(f"a key's identity has {IDENTITY_BYTES} bytes, not {len(use.identity)}")
+    return int.from_bytes(use.identity, "big")
+
+
+def _end_of(moment: float) -> int:
+    return min(math.ceil(moment / END_SECONDS), _END_MAX)
