@@ -1,9 +1,17 @@
 """All benches, or those that are named: `python -m bench [PART ...] [--quick] [--json FILE]`."""
 
-from bench import budgets, memory, serve, upload, verify
+from bench import budgets, memory, replay, revocations, serve, upload, verify
 from bench.options import measure, parser
 
-PARTS = {"verify": verify.run, "serve": serve.run, "upload": upload.run, "memory": memory.run, "budgets": budgets.run}
+PARTS = {
+    "verify": verify.run,
+    "serve": serve.run,
+    "upload": upload.run,
+    "memory": memory.run,
+    "budgets": budgets.run,
+    "replay": replay.run,
+    "revocations": revocations.run,
+}
 
 if __name__ == "__main__":
     command = parser(__doc__)

@@ -157,7 +157,8 @@ class Journal:
         Appends meanwhile go to the old log, synced and acknowledged as ever, and behind the chunks into the
         new one. So a change must be in the state that `records` reads from, or be appended, in one step of
         the loop. `now` becomes the new log's clock: what was left out because it has expired is forgotten by it.
-        Raises OSError; the old log stays in use then.
+        Raises OSError; the old log stays in use then. It is given up when an append fails meanwhile, because what
+        that append's owner takes back may be in a chunk already.
         """
         if self._thread is None or self._rewriting:
             raise RuntimeError("the journal is not open, or is being rewritten")
@@ -215,10 +216,8 @@ class Journal:
                 continue
             if error is None:
                 waiter.future.set_result(None)
-            elif isinstance(error, OSError):
-                waiter.future.set_exception(OSError(error.errno, error.strerror))
             else:
-                waiter.future.set_exception(OSError(errno.EIO, f"the journal's writer failed: {error!r}"))
+                waiter.future.set_exception(_as_os_error(error))
         if self._waiting:
             self._write_next()
 
@@ -229,7 +228,7 @@ class Journal:
         try:
             file = self._writable(now)
             file.commit(framed, now)
-        except OSError as error:
+        except Exception as error:
             self._fail(error)
             raise
         self._failure = None
@@ -240,10 +239,11 @@ class Journal:
             except OSError as error:
                 self._copy_failure = error
 
-    def _fail(self, error: OSError) -> None:
-        self._failure = OSError(error.errno or errno.EIO, error.strerror or str(error))
+    def _fail(self, error: Exception) -> None:
+        """Until a write works again nothing is acknowledged."""
+        self._failure = _as_os_error(error)
         self._retry_at = time.monotonic() + RETRY_SECONDS
-        # What its owner takes back now may already be in the copy.
+        # Ends a rewrite: see there.
         self._copy_failure = self._failure
         if self._file is not None:
             self._file.distrust()
@@ -253,7 +253,7 @@ class Journal:
         if self._file is not None and self._file.trusted:
             return self._file
         if self._failure is not None and time.monotonic() < self._retry_at:
-            raise OSError(self._failure.errno, self._failure.strerror)
+            raise _as_os_error(self._failure)
         if self._file is None:
             self._create(now)
         else:
@@ -361,7 +361,7 @@ class Journal:
         copy.sync()
         both = {old.log_id: old.sequence, copy.log_id: copy.sequence}
         if not self._mark.write(both, sync=True):
-            raise OSError(errno.EIO, "the mark cannot be written")
+            self._mark.create(both)
         os.rename(self._new, self.path)
         self._file, self._copy = copy, None
         old.close()
@@ -467,6 +467,8 @@ class _File:
             status = os.fstat(fd)
         except OSError:
             os.close(fd)
+            with suppress(OSError):
+                path.unlink()
             raise
         return cls(fd, (status.st_dev, status.st_ino), log_id, 0, len(first), first)
 
@@ -600,6 +602,13 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _as_os_error(error: BaseException) -> OSError:
+    """The same again, for one more who is told; what is no OSError is a fault of this program, and fails as EIO."""
+    if isinstance(error, OSError):
+        return OSError(error.errno or errno.EIO, error.strerror or str(error))
+    return OSError(errno.EIO, f"the journal's writer failed: {error!r}")
 
 
 def _seen(future: "asyncio.Future[None]") -> None:

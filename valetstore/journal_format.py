@@ -121,7 +121,7 @@ def scan(file: BinaryIO, each: Callable[[bytes], None]) -> Found:
         body = b""
         if len(header) < HEADER_BYTES:
             end: End = "cut" if header else "clean"
-            why = "ends inside a group" if header else "ends before it"
+            why = "is cut short" if header else "is missing"
             break
         magic, number, time, size = unpack(header)
         check = crc32(header[: _HEADER.size], seed)
@@ -130,10 +130,10 @@ def scan(file: BinaryIO, each: Callable[[bytes], None]) -> Found:
             break
         body = read(size + _CRC.size)
         if len(body) < size + _CRC.size:
-            end, why = "cut", "ends inside a group"
+            end, why = "cut", "is cut short"
             break
         if body[size:] != _CRC.pack(crc32(body[:size], check)):
-            end, why = "bad", "does not have its checksum"
+            end, why = "bad", "does not fit its checksum"
             break
         if log_id is None:
             log_id = _begun(body[FRAME_BYTES:size])

@@ -42,7 +42,7 @@ class Peer:
 
     method = "GET"
     version = (1, 1)
-    should_close = upgrade = is_closing = False
+    should_close = upgrade = is_closing = is_over = False
     ssl_context = address = None
     total_bytes = 1
 
@@ -75,6 +75,7 @@ class Peer:
 def exchange_of(peer: Any) -> Exchange:
     """An exchange with nothing but this at its other end."""
     peer.is_closing = Closing()
+    peer.is_over = False
     return Exchange(peer, peer, peer, peer, peer)
 
 

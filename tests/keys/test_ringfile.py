@@ -226,8 +226,9 @@ def test_the_first_start_makes_a_key_to_sign_with_and_one_for_itself(ring_file: 
     assert {key.name for key in ring} == {"default", INTERNAL_NAME}
     own = ring.named(INTERNAL_NAME)
     assert own
-    assert own.limits.operations == {"read"}
-    assert [str(scope.path) for group in own.limits.scopes for scope in group] == ["/_valet/echo/"]
+    assert own.limits.operations == {"read", "admin"}
+    scopes = [str(scope.path) for group in own.limits.scopes for scope in group]
+    assert scopes == ["/_valet/echo/", "/_valet/revocations/"]
     ring_file.begin()
     assert ring_file.load().generation == ring.generation
 

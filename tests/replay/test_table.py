@@ -122,7 +122,7 @@ def test_an_end_beyond_what_a_log_can_say_is_never() -> None:
     assert verdict(second, endless, NOW + 2**36) == "key_used"
 
 
-@pytest.mark.parametrize("record", [b"\0", b"\1", b"\1" * 24, b"\2" * 8, b"\3" * 10, b"\4" * 25, b"\xff"])
+@pytest.mark.parametrize("record", [b"\0", b"\1", b"\1" * 24, b"\1" * 30, b"\2" * 8, b"\3" * 10, b"\4" * 25, b"\xff"])
 def test_a_record_of_another_kind_is_refused(record: bytes) -> None:
     with pytest.raises(ValueError, match="unknown kind"):
         table().restore(record)
@@ -278,6 +278,19 @@ def test_entries_that_end_together_are_dropped_little_by_little() -> None:
     for step in range(1, 4):
         first.look(use("other", life=9 * LONG_AFTER), NOW + LONG_AFTER + step)
         assert len(first) == (3 - step) * FORGET_AT_ONCE
+
+
+def test_what_died_while_committing_stays_used_and_is_forgotten_in_the_end() -> None:
+    first = table()
+    held = first.reserve(use(life=10), NOW)
+    first.committing(held, NOW)
+    for hour in range(1, 24):
+        first.look(use("other", life=10**6), NOW + hour * 3600)
+        assert verdict(first, use(life=10), NOW + hour * 3600) == "key_used"
+    for hour in (25, 26):
+        first.look(use("other", life=10**6), NOW + hour * 3600)
+    assert len(first) == 0
+    assert first._reserved == first._committing_since == {}
 
 
 # After a repair

@@ -37,6 +37,7 @@ class Child:
         self._orders: m.Orders | None = None
         self._ordered = asyncio.Event()
         self._worker: Worker | None = None
+        self._suspect: tuple[str, ...] = ()
         self._serving = False
         self._over = False
         self._drain = asyncio.Event()
@@ -62,6 +63,7 @@ class Child:
         single = Single(RemoteReplaySet(self._asking), self._revocations, self._budgets)
         tally = SharedTally(Board(begin.rows, begin.board), begin.row, begin.secret)
         self._worker = worker = Worker(_standing(orders), single, begin.devices, tally)
+        worker.doubt(self._suspect)
         await worker.start([socket.socket(fileno=number) for number in begin.sockets])
         self._serving = True
         self._apply(self._orders or orders)  # newer ones may have come meanwhile
@@ -79,6 +81,10 @@ class Child:
                 self._revocations.changed(message)
             case m.Blocked():
                 self._budgets.blocked.add(message.address, message.until, time.time())
+            case m.Suspect():
+                self._suspect = message.buckets
+                if self._worker is not None:
+                    self._worker.doubt(message.buckets)
             case m.Show():
                 self._say_alive(with_figures=True)
             case m.Orders():
@@ -110,8 +116,9 @@ class Child:
             await asyncio.sleep(ALIVE_SECONDS)
 
     def _say_alive(self, *, with_figures: bool) -> None:
-        worker = self._worker if with_figures else None
-        self._channel.send(m.Alive(self._serving, worker.metrics.snapshot() if worker else None))
+        worker = self._worker
+        figures = worker.metrics.snapshot() if worker and with_figures else None
+        self._channel.send(m.Alive(self._serving, figures, worker.suspect if worker else ()))
 
 
 def _standing(orders: m.Orders) -> Standing:

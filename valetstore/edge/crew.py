@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from valetstore.edge.daemon import WorkerFailed
@@ -100,6 +100,7 @@ class _Hand:
         if message.figures is not None:
             self.figures = message.figures
             self.fresh.set()
+        self._crew.doubt(message.suspect)
         if message.serving and not self.serving:
             self.serving = True
             self._crew.heard()
@@ -128,6 +129,7 @@ class Workers:
         self._watching: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._number = 0
+        self._suspect: set[str] = set()
         self._past = Snapshot()
         self._replaced = 0
         self._ending = asyncio.Event()
@@ -212,6 +214,12 @@ class Workers:
         if until:
             self._tell_all(encode(m.Blocked(address, until)))
 
+    def doubt(self, buckets: Iterable[str]) -> None:
+        """A worker has found these suspect: all must know, and those that start later."""
+        if not self._suspect.issuperset(buckets):
+            self._suspect.update(buckets)
+            self._tell_all(encode(m.Suspect(tuple(self._suspect))))
+
     def heard(self) -> None:
         """Something changed that somebody may wait for."""
         self._changed.set()
@@ -275,6 +283,7 @@ class Workers:
         """Say what it must know before it may accept, then all that was said meanwhile."""
         sockets = tuple(sock.fileno() for sock in self._sockets)
         hand.channel.send(m.Begin(sockets, self._board.descriptor, self._count, hand.row, self._secret, self._devices))
+        hand.channel.send(m.Suspect(tuple(self._suspect)))
         trouble = self._owner.revocations.table.trouble
         for chunk in _chunks(list(self._owner.revocations.table)):
             hand.channel.send(m.Changed(0, tuple(chunk), (), trouble))

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -103,6 +103,15 @@ class Worker:
             await asyncio.gather(self._watching, return_exceptions=True)
         await self._store.close()
         await asyncio.to_thread(self._audit.close)
+
+    @property
+    def suspect(self) -> tuple[str, ...]:
+        """Buckets whose volume is not to be trusted any more."""
+        return self._store.suspect
+
+    def doubt(self, buckets: Iterable[str]) -> None:
+        """Another worker has found these suspect."""
+        self._store.doubt(buckets)
 
     def apply(self, standing: Standing, *, reopen: bool = False) -> None:
         """Serve by these from now on; with `reopen` the audit file is opened anew. Raises ConfigInvalid."""

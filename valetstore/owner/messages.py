@@ -131,10 +131,14 @@ class Done(_Message, frozen=True):
 
 
 class Alive(_Message, frozen=True):
-    """The worker's loop turns. `serving` from the moment it accepts; `figures` now and then, and when asked for."""
+    """The worker's loop turns. `serving` from the moment it accepts; `figures` now and then, and when asked for.
+
+    `suspect` are buckets whose volume has failed to sync.
+    """
 
     serving: bool
     figures: Snapshot | None = None
+    suspect: tuple[str, ...] = ()
 
 
 FromWorker = Asked | Left | Failed | Done | Alive
@@ -196,6 +200,12 @@ class Blocked(_Message, frozen=True):
     until: float
 
 
+class Suspect(_Message, frozen=True):
+    """The volumes of these buckets are not to be trusted any more."""
+
+    buckets: tuple[str, ...]
+
+
 class Show(_Message, frozen=True):
     """Say `Alive` with figures, now."""
 
@@ -204,4 +214,4 @@ class Drain(_Message, frozen=True):
     """Accept no more, finish what runs, end."""
 
 
-FromOwner = Answered | Changed | Orders | Begin | Blocked | Show | Drain
+FromOwner = Answered | Changed | Orders | Begin | Blocked | Suspect | Show | Drain

@@ -23,6 +23,7 @@ from valetstore.objectkey import RESERVED_BUCKET, check_bucket, check_name, spli
 
 Kind = Literal["key", "signing-key", "subject", "prefix"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+_KEY: Final = KINDS.index("key")
 
 SKEW_SECONDS_MAX: Final = 900
 """The most that any dialect tolerates at a key's end, and in the future for its beginning: S3's and Google's 15
@@ -32,7 +33,7 @@ KEEP_SECONDS: Final = 3600
 """An expired entry stays in the table for so long: a clock that is set back by less finds it again."""
 
 EXPIRE_AT_ONCE: Final = 1_000
-"""Entries that one `expire` looks at, about half a millisecond: a million must not stop the loop."""
+"""Entries that are looked at in one go, about a millisecond: a million must not stop the loop."""
 
 AHEAD_SECONDS_MAX: Final = 86_400
 """How far in the future `issued_before` may lie; further away, a unit was mistaken."""
@@ -42,7 +43,7 @@ VALUE_BYTES_MAX: Final = 8_192
 RETRY_SECONDS: Final = 5
 
 _IDENTITY: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_ID: Final = re.compile(r"[0-9a-f]{11,16}", re.ASCII)
+_ID_DIGITS_MAX: Final = 16
 _RFC3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})",
     re.ASCII,
@@ -75,7 +76,7 @@ class Revocation(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An entry as the table holds it, packed; its id is the number it is found by."""
+    """An entry as the table holds it, packed (as a list, in this order); its id is the number it is found by."""
 
     kind: int
     value: bytes
@@ -111,12 +112,13 @@ class RevocationTable:
     def replace(self, entries: Iterable[Revocation]) -> None:
         """Hold these entries and no others."""
         self._rows: dict[int, bytes] = {}
-        self._order = array("Q")  # numbers, ascending; those that are gone stay until it is gone through again
+        self._order = array("Q")  # numbers, ascending; those that are gone stay until their part is swept
         self._swept = 0
         self._keys: _Index = {}
         self._signing_keys: _Index = {}
         self._subjects: _Index = {}
         self._prefixes: _Index = {}
+        self._lengths: dict[int, int] = {}  # of prefixes, and how many have it: most folders of a path need no look
         for entry in entries:
             self.add(entry)
 
@@ -126,22 +128,30 @@ class RevocationTable:
         if number in self._rows:
             return
         name = _name_of(entry)
-        row = _Row(
-            KINDS.index(entry.kind),
-            name if isinstance(name, bytes) else name.encode(),
-            entry.issued_before,
-            entry.expires_at,
-            entry.created_at,
-            entry.reason,
-            entry.by,
+        self._rows[number] = _pack(
+            (
+                KINDS.index(entry.kind),
+                name if isinstance(name, bytes) else name.encode(),
+                entry.issued_before,
+                entry.expires_at,
+                entry.created_at,
+                entry.reason,
+                entry.by,
+            )
         )
-        self._rows[number] = _pack(row)
-        self._last = max(self._last, number)
-        if not self._order or number > self._order[-1]:
+        if number > self._last:
+            self._last = number
             self._order.append(number)
         else:
             self._place(number)
-        self._name(number, entry)
+        index = self._index(entry.kind)
+        found = index.setdefault(name, number)
+        if found is not number:
+            if isinstance(found, int):
+                found = index[name] = [(_before(self._entry(found)), found)]
+            insort(found, (_before(entry), number))
+        elif entry.kind == "prefix":
+            self._lengths[len(name)] = self._lengths.get(len(name), 0) + 1
 
     def remove(self, entry_id: str) -> bool:
         """Take an entry out; whether it was there."""
@@ -154,7 +164,7 @@ class RevocationTable:
         self._unname(number, self._entry(number))
         del self._rows[number]
         if len(self._order) > 2 * len(self._rows) + EXPIRE_AT_ONCE:
-            self._tidy()
+            self._sweep()
         return True
 
     def check(self, grant: Grant, path: str, now: float) -> None:
@@ -182,9 +192,10 @@ class RevocationTable:
         if self._prefixes and not path.startswith(_RESERVED):
             end = path.find("/") + 1
             while end:
-                found = self._prefixes.get(path[:end])
-                if found is not None:
-                    self._judge(found, grant, now)
+                if end in self._lengths:
+                    found = self._prefixes.get(path[:end])
+                    if found is not None:
+                        self._judge(found, grant, now)
                 end = path.find("/", end) + 1
 
     def get(self, entry_id: str) -> Revocation | None:
@@ -222,19 +233,20 @@ class RevocationTable:
         `ends` says of an entry when nothing it names is valid any longer (`Bounds`).
         """
         gone = []
-        stop = min(self._swept + EXPIRE_AT_ONCE, len(self._order))
-        for number in self._order[self._swept : stop]:
-            if number not in self._rows:
+        for number in self._order[self._swept : self._swept + EXPIRE_AT_ONCE]:
+            row = _unpack(self._rows[number]) if number in self._rows else None
+            # Most entries that name many keys have no end: they need no second thought.
+            if row is None or (row.expires_at is None and (row.issued_before is None and row.kind != _KEY)):
                 continue
             entry = self._entry(number)
             end = entry.expires_at if ends is None else ends(entry)
             if end is not None and end + KEEP_SECONDS <= now:
                 gone.append(entry.id)
-        self._swept = stop
         for entry_id in gone:
-            self.remove(entry_id)
-        if self._swept >= len(self._order):
-            self._tidy()
+            number = _number(entry_id)
+            self._unname(number, self._entry(number))
+            del self._rows[number]
+        self._sweep()
         return gone
 
     def __iter__(self) -> Iterator[Revocation]:
@@ -268,22 +280,15 @@ class RevocationTable:
     def _index(self, kind: Kind) -> _Index:
         return (self._keys, self._signing_keys, self._subjects, self._prefixes)[KINDS.index(kind)]
 
-    def _name(self, number: int, entry: Revocation) -> None:
-        """Let the entry be found by what it names."""
-        index, name = self._index(entry.kind), _name_of(entry)
-        found = index.get(name)
-        if found is None:
-            index[name] = number
-            return
-        if isinstance(found, int):
-            found = index[name] = [(_before(self._entry(found)), found)]
-        insort(found, (_before(entry), number))
-
     def _unname(self, number: int, entry: Revocation) -> None:
         index, name = self._index(entry.kind), _name_of(entry)
         found = index[name]
         if isinstance(found, int):
             del index[name]
+            if entry.kind == "prefix":
+                self._lengths[len(name)] -= 1
+                if not self._lengths[len(name)]:
+                    del self._lengths[len(name)]
             return
         del found[bisect_left(found, (_before(entry), number))]
         if len(found) == 1:
@@ -295,10 +300,15 @@ class RevocationTable:
         if at == len(self._order) or self._order[at] != number:
             self._order.insert(at, number)
 
-    def _tidy(self) -> None:
-        """The order of numbers without those that are gone; the next `expire` begins with the first."""
-        self._order = array("Q", (number for number in self._order if number in self._rows))
-        self._swept = 0
+    def _sweep(self) -> None:
+        """Take what is gone out of the next part of the order, and go on to the one after it."""
+        part = self._order[self._swept : self._swept + EXPIRE_AT_ONCE]
+        living = array("Q", (number for number in part if number in self._rows))
+        if len(living) < len(part):
+            self._order[self._swept : self._swept + len(part)] = living
+        self._swept += len(living)
+        if self._swept >= len(self._order):
+            self._swept = 0
 
 
 class Revocations(Protocol):
@@ -466,6 +476,10 @@ def _id(number: int) -> str:
 
 def _number(entry_id: str) -> int:
     """An id as the number it stands for; each number has one id. Raises ValueError."""
-    if not _ID.fullmatch(entry_id) or _id(number := int(entry_id, 16)) != entry_id:
+    try:
+        number = int(entry_id[:_ID_DIGITS_MAX], 16)
+    except ValueError:
+        number = -1
+    if number < 0 or _id(number) != entry_id:
         raise ValueError(f"{entry_id!r} is not the id of a revocation")
     return number

@@ -60,7 +60,7 @@ class LoggedReplaySet:
             recovered = self._journal.open(self._table.restore, expected=expected)
         except JournalDamaged as damaged:
             self._damage = str(damaged)
-        except (ValueError, IndexError, UnicodeDecodeError) as error:  # whole, but not written by this program
+        except ValueError as error:  # whole, but not written by this program
             self._damage = f"{self._path}: {error}"
         else:
             self._damage = ""
@@ -254,7 +254,7 @@ def repair(folder: Path, now: float, skew: float = 0) -> str:
     table = ReplayTable(len(records) + 1, skew)
     for record in records:
         # What a record of the clock says is not taken over: a clock that was wrong may be why this is called.
-        with suppress(ValueError, UnicodeDecodeError):
+        with suppress(ValueError):
             table.restore(record)
     aside = path.with_name(f"{LOG_NAME}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}")
     with suppress(FileNotFoundError):

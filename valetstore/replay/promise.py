@@ -44,7 +44,10 @@ class ReplaySet(Protocol):
         """Bytes still arrive: hold on to it. Raises `key_used` where it lapsed and others took the use."""
 
     async def committing(self, reservation: Reservation, now: float) -> None:
-        """Durable before the publish: from here on a crash leaves the key used. Raises `key_used` if lapsed."""
+        """Durable before the publish: from here on a crash leaves the key used. Raises `key_used` if lapsed.
+
+        It does not lapse from here on; one that is neither committed nor released within a day died, and is spent.
+        """
 
     async def commit(self, reservation: Reservation, now: float) -> None:
         """The upload is published: the use is spent."""

@@ -34,6 +34,10 @@ RECORDS_AT_ONCE: Final = 500
 LATE_SECONDS: Final = 60
 """A request is judged by the moment it arrived, and may ask this much later: its disk was slow, no clock jumped."""
 
+COMMITTING_SECONDS: Final = 86_400
+"""An upload that takes longer than this to be published has died with its worker: its use stays spent, and nothing
+else is remembered of it."""
+
 END_SECONDS: Final = 64
 """Entries are kept until the next multiple of this: those that end together are found together."""
 
@@ -89,6 +93,7 @@ class ReplayTable:
         self._buckets: dict[int, _Bucket] = {}
         self._ends: list[int] = []
         self._reserved: dict[int, dict[int, float | None]] = {}  # id -> lapses at; None once committing
+        self._committing_since: dict[int, float] = {}  # by id
         self._windows: dict[int, dict[str, float]] = {}  # source -> until
         self._closing: list[tuple[float, int]] = []
         self._last_id = 0
@@ -148,6 +153,7 @@ class ReplayTable:
         if lapses is None:
             return None
         self._reserved[identity][reservation.id] = None
+        self._committing_since[reservation.id] = now
         self._add_used(identity, 1)
         return Change(self._record(identity), partial(self._unspend, identity, reservation.id, lapses))
 
@@ -227,7 +233,7 @@ class ReplayTable:
         Nothing is dropped here: which entries have expired is decided by the clock of the whole log (`settle`).
         """
         kind = record[0]
-        if kind == _KIND_ENTRY and len(record) >= RECORD_BYTES:
+        if kind == _KIND_ENTRY and (len(record) == RECORD_BYTES or len(record) >= RECORD_BYTES + _UNTIL.size):
             _, raw, keep, used = _ENTRY.unpack_from(record)
             identity = int.from_bytes(raw, "big")
             end = -(-keep // END_SECONDS) if keep < _KEEP_MAX else _END_MAX
@@ -375,13 +381,17 @@ class ReplayTable:
         held = self._reserved.get(identity)
         if held is None:
             return 0
-        for number in [number for number, until in held.items() if until is not None and until < now]:
+        for number in [number for number, until in held.items() if self._lapses(number, until) < now]:
             self._drop_reserved(identity, number)
         return sum(1 for until in held.values() if counted or until is not None)
+
+    def _lapses(self, number: int, until: float | None) -> float:
+        return self._committing_since[number] + COMMITTING_SECONDS if until is None else until
 
     def _drop_reserved(self, identity: int, number: int) -> None:
         held = self._reserved[identity]
         held.pop(number, None)
+        self._committing_since.pop(number, None)
         if not held:
             del self._reserved[identity]
 
@@ -433,6 +443,7 @@ class ReplayTable:
                 self._drop_reserved(identity, number)  # it was given back meanwhile
             else:
                 held[number] = lapses
+                del self._committing_since[number]
                 self._add_used(identity, -1)
 
     def _uncommit(self, identity: int, number: int, lapses: float, opened: tuple[str, float] | None) -> None:

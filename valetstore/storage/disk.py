@@ -8,7 +8,7 @@ that knows what it does.
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -80,6 +80,10 @@ class DiskStore:
     def suspect(self) -> tuple[str, ...]:
         """Buckets whose volume has failed to sync since the start; empty when all is well."""
         return self._durable.suspect
+
+    def doubt(self, buckets: Iterable[str]) -> None:
+        """Another process that serves the same folders has found these suspect."""
+        self._durable.doubt(buckets)
 
     def why_not_ready(self) -> str:
         """What keeps the store from keeping its promises, as one sentence; "" when all is well."""

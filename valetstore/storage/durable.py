@@ -8,6 +8,7 @@ Rule 2: a failure is remembered until the process ends; readiness shows it and a
 import logging
 import os
 import threading
+from collections.abc import Iterable
 
 from valetstore.errors import Denied
 
@@ -26,6 +27,11 @@ class Durable:
         """Buckets on volumes where a sync has failed since the start; empty when all is well."""
         with self._lock:
             return tuple(sorted(self._failed))
+
+    def doubt(self, buckets: Iterable[str]) -> None:
+        """Another process has seen syncs fail for these."""
+        with self._lock:
+            self._failed.update(buckets)
 
     def sync(self, fd: int, bucket: str) -> None:
         """Bytes, size and attributes (or a folder's entries) outlast a power cut. Raises `storage_error`."""

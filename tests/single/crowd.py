@@ -1,0 +1,115 @@
+"""What the tests of this folder share: many clients at once, a signer that reads its key once, a folder to start from."""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.edge.wire import Ended, Wire, head, wait_until
+from tests.gate import Answer, Gate, free_port
+from valetstore import Signer, sign
+
+BROKEN = (OSError, Ended)
+"""How a connection ends whose gateway is gone."""
+
+
+@dataclass
+class Keys:
+    """Targets signed with one signing key, which is read from its file once."""
+
+    gate: Gate
+    name: str = "default"
+    signer: Signer = field(init=False)
+    _made: int = 0
+
+    def __post_init__(self) -> None:
+        self.signer = self.gate.signer(self.name)
+
+    def __call__(self, method: str, path: str, *, expires: int = 300, **terms: Any) -> str:
+        """A request target. No two are the same key: where it has no nonce of its own, its context differs."""
+        self._made += 1
+        terms.setdefault("ctx", self._made)
+        return sign(self.signer, method, path, expires=expires, **terms)
+
+    def put(self, path: str, body: bytes = b"here") -> None:
+        """Store an object with a plain key."""
+        assert self.gate.ask("PUT", self("PUT", path), body).status in {200, 201}
+
+    def get(self, path: str) -> Answer:
+        """Read one with a plain key."""
+        return self.gate.ask("GET", self("GET", path))
+
+
+def request(method: str, target: str, body: bytes | None = None, *lines: str) -> bytes:
+    """A whole request on a connection of its own."""
+    announced = [] if body is None else [f"Content-Length: {len(body)}"]
+    return head("GET" if method == "LIST" else method, target, "Connection: close", *announced, *lines) + (body or b"")
+
+
+def at_once(address: tuple[str, int], requests: Sequence[bytes], seconds: float = 30) -> list[Answer]:
+    """All answers to requests that arrive in the same moment: each lacks its last byte until all the rest is sent."""
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(address, seconds=seconds)) for _ in requests]
+        for wire, data in zip(wires, requests, strict=True):
+            wire.send(data[:-1])
+        for wire, data in zip(wires, requests, strict=True):
+            wire.pour(data[-1:])
+        return [wire.answer() for wire in wires]
+
+
+def succeeded(answers: Iterable[Answer]) -> int:
+    """How many of them did."""
+    return sum(200 <= answer.status < 300 for answer in answers)
+
+
+def until_known(gate: Gate, name: str) -> Keys:
+    """Keys of a signing key that was created a moment ago, once every worker takes them."""
+    keys = Keys(gate, name)
+
+    def known() -> bool:
+        asked = (gate.ask("GET", keys("GET", "/w/nothing")).code for _ in range(8))
+        return all(code != "signature_mismatch" for code in asked)
+
+    wait_until(known, 10)
+    time.sleep(0.3)  # and a worker that was not asked by chance
+    return keys
+
+
+def same_again(gate: Gate, folder: Path) -> Gate:
+    """A gateway that does not run yet, in `folder`, with a copy of another's data."""
+    shutil.copytree(gate.data, folder / "data", symlinks=True)
+    return Gate(folder, gate.config, gate.args)
+
+
+def restart(gate: Gate) -> None:
+    """Start it again once nothing of it is left: its workers hold its lock while they end."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            gate.start()
+            return
+        except AssertionError:
+            if time.monotonic() > end or "one data directory has one gateway" not in gate.log:
+                raise
+            time.sleep(0.1)
+
+
+def metric(port: int, name: str) -> float:
+    """A figure of the metrics listener on that port, without labels."""
+    with Wire(("127.0.0.1", port)) as wire:
+        wire.send(head("GET", "/metrics", "Connection: close"))
+        text = wire.rest().decode()
+    return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+
+def target_of(url: str) -> str:
+    """Path and query."""
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}"
+
+
+__all__ = ["BROKEN", "Keys", "at_once", "free_port", "metric", "request", "restart", "same_again", "succeeded"]
