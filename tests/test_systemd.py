@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from valetstore import metrics as metrics_module
-from valetstore.config import Listen
+from valetstore.config import Listen, Storage
 from valetstore.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent
@@ -109,8 +109,12 @@ def test_what_the_gateway_needs_is_not_forbidden(service: _Unit) -> None:
     assert "ProcSubset" not in found
 
 
-@pytest.mark.parametrize("call", ["openat2", "flock", "fallocate", "sendfile", "fsetxattr", "linkat", "fdatasync"])
-def test_a_system_call_the_store_is_made_of_is_allowed(call: str) -> None:
+_STORE = ["openat2", "flock", "fallocate", "sendfile", "fsetxattr", "linkat", "fdatasync"]
+_WORKERS = ["socketpair", "memfd_create", "prctl", "execve", "kill", "sched_getaffinity"]
+
+
+@pytest.mark.parametrize("call", [*_STORE, *_WORKERS])
+def test_a_system_call_that_store_and_workers_are_made_of_is_allowed(call: str) -> None:
     analyze = tool("systemd-analyze", "systemd")
     allowed = _calls(analyze, "@system-service")
     assert call in allowed - _calls(analyze, "@privileged") - _calls(analyze, "@resources")
@@ -131,6 +135,16 @@ def _calls(analyze: str, group: str) -> set[str]:
 def test_the_socket_listens_where_the_gateway_would() -> None:
     socket_unit = _Unit(UNITS / "valetstore.socket")
     assert socket_unit["Socket"]["ListenStream"] == Listen().listen[0]
+
+
+def test_there_may_be_as_many_threads_as_workers_on_a_large_machine_have(service: _Unit) -> None:
+    """Each has those of the store, those of asyncio's executor (32 at most), the audit's and its own."""
+    of_one = Storage().storage_threads + 32 + 2
+    assert int(service["Service"]["TasksMax"]) > 128 * of_one
+
+
+def test_the_main_process_alone_is_told_to_end_and_the_rest_end_with_it(service: _Unit) -> None:
+    assert service["Service"]["KillMode"] == "mixed"
 
 
 def test_the_rotated_log_is_the_one_that_is_written_and_the_service_is_told(service: _Unit) -> None:
@@ -199,6 +213,17 @@ def expressions() -> Iterator[str]:
 def test_the_alert_rules_name_only_metrics_that_exist() -> None:
     found = named((ROOT / "config" / "alerts.yml").read_text())
     assert found <= exposed(), found - exposed()
+
+
+def test_whatever_refuses_keys_for_the_gateways_own_reasons_is_an_alert() -> None:
+    text = (ROOT / "config" / "alerts.yml").read_text()
+    for condition in (
+        "valetstore_replay_entries / valetstore_replay_entries_max > 0.8",
+        "valetstore_replay_available == 0",
+        "valetstore_revocations_available == 0",
+        "increase(valetstore_worker_replacements_total[15m]) > 0",
+    ):
+        assert f"expr: {condition}\n" in text
 
 
 def test_the_alert_rules_name_only_codes_that_exist() -> None:

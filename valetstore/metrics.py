@@ -87,6 +87,13 @@ _ASKED: Final[Mapping[str, _Asked]] = {
     "valetstore_worker_replacements_total": _Asked("Workers replaced: dead or stuck.", (), _sum, is_counter=True),
     "valetstore_disk_free_bytes": _Asked("Room for objects on a volume.", ("volume",), min),
     "valetstore_audit_dropped_total": _Asked("Audit lines lost.", (), _sum, is_counter=True),
+    # What every process says of itself. A page that several share counts for each.
+    "process_cpu_seconds_total": _Asked("CPU seconds used by all processes.", (), _sum, is_counter=True),
+    "process_resident_memory_bytes": _Asked("Memory of all processes.", (), _sum),
+    "process_virtual_memory_bytes": _Asked("Address space of all processes.", (), _sum),
+    "process_start_time_seconds": _Asked("When the first process started.", (), min),
+    "process_open_fds": _Asked("Descriptors of the process that has the most open.", (), max),
+    "process_max_fds": _Asked("Descriptors that each process may have open.", (), min),
 }
 
 
@@ -181,6 +188,10 @@ class Metrics:
                 asked.setdefault(name, {})[labels] = float(callback())
             except Exception:  # one owner's trouble must not hide everyone's figures
                 log.exception("%s cannot be read", name)
+        for family in self._process.collect():
+            for sample in family.samples:
+                if sample.name in _ASKED:
+                    asked[sample.name] = {(): sample.value}
         return Snapshot(
             dict(self._decisions),
             dict(self._failures),
@@ -194,7 +205,6 @@ class Metrics:
         """The Prometheus text format, joined with the snapshots of other processes; see CONTENT_TYPE."""
         registry = CollectorRegistry()
         registry.register(_Families(merge([self.snapshot(), *others]), self._version))
-        registry.register(self._process)
         return generate_latest(registry)
 
     def _known_dialect(self, dialect: str) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import pytest
 
 from tests.edge.doors import make_certificate, mint, target
 from tests.gate import Gate, run_cli
+from valetstore.cli import revoke
 from valetstore.cli.revoke import _moment, _plain
+from valetstore.config import Config
+from valetstore.datalock import DataHeld, DataLock
 from valetstore.errors import ConfigInvalid
 from valetstore.keys.ring import INTERNAL_NAME
 from valetstore.keys.ringfile import RingFile
@@ -145,6 +149,20 @@ def test_what_is_revoked_while_no_gateway_runs_is_refused_by_the_next(tmp_path: 
         assert listed(gate) == [made]
         undo(gate, made)
         assert codes(gate, url) == {None}
+
+
+def test_commands_at_once_all_do_what_they_say(resting: Gate) -> None:
+    with ThreadPoolExecutor(5) as threads:
+        made = list(threads.map(lambda number: revoked(resting, "--subject", f"at once {number}"), range(5)))
+    assert sorted(row["id"] for row in made) == [row["id"] for row in listed(resting)]
+    for row in made:
+        undo(resting, row)
+
+
+def test_who_holds_the_data_and_accepts_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revoke, "_PATIENCE_SECONDS", 0.5)
+    with DataLock(tmp_path), pytest.raises(DataHeld, match="is served by"):
+        revoke._with_keeper(Config(data=tmp_path), lambda keeper: keeper.entries())
 
 
 def test_everything_can_be_revoked_and_that_be_undone(gate: Gate) -> None:

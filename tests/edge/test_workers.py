@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -17,9 +18,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography import x509
 
 from tests.edge.conftest import inspect
-from tests.edge.doors import mint, target
+from tests.edge.doors import make_certificate, mint, opened, target
 from tests.edge.wire import Wire, chunk, head, wait_until
 from tests.gate import Gate, free_port
 
@@ -339,6 +341,29 @@ def test_a_worker_that_starts_while_the_ring_is_broken_has_the_old_one(gate: Gat
     assert gate.ask("GET", url).body == b"here"
     ready = gate.ask("GET", "/_valet/ready")
     assert (ready.status, ready.json()["reasons"]) == (503, ["key_ring"])
+
+
+def test_a_changed_certificate_is_used_by_every_worker(tmp_path: Path) -> None:
+    with opened("tls", tmp_path, args=("--workers", "2")) as door:
+
+        def serials() -> set[int]:
+            return {_serial(door.address) for _ in range(12)}
+
+        (before,) = serials()
+        make_certificate(tmp_path)
+        wait_until(lambda: before not in serials(), 5)
+        (now,) = serials()
+        kill(door.gate, door.gate.workers()[0])
+        (tmp_path / "tls.crt").write_text("nothing")
+        wait_until(lambda: "refused" in door.gate.log, 3)
+        kill(door.gate, door.gate.workers()[0])
+        assert serials() == {now}
+
+
+def _serial(address: tuple[str, int]) -> int:
+    """Of the certificate a new connection is shown."""
+    pem = ssl.get_server_certificate(address)
+    return x509.load_pem_x509_certificate(pem.encode()).serial_number
 
 
 def test_ten_reloads_disturb_nobody(gate: Gate) -> None:

@@ -73,5 +73,9 @@ def _damaged(config: Config) -> dict[str, str]:
 
 def _repair(config: Config, damaged: dict[str, str]) -> list[str]:
     folder, now = config.data / "state", time.time()
-    steps = {"replay": logged.repair, "revocations": revocations.repair}
-    return [steps[log](folder, now) for log in damaged]
+    done = []
+    if "replay" in damaged:
+        done.append(logged.repair(folder, now, config.keys.clock_skew_seconds))
+    if "revocations" in damaged:
+        done.append(revocations.repair(folder, now))
+    return done

@@ -38,6 +38,7 @@ from valetstore.signing import Signer, token_for
 EXIT_HELD: Final = 3
 
 _SECONDS: Final = 30
+_PATIENCE_SECONDS: Final = 10
 _PAGE: Final = 1_000
 _STDIN_BYTES_MAX: Final = 65_536
 _IDENTITY: Final = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
@@ -220,12 +221,22 @@ def _plain(text: str) -> str:
 
 
 def _with_keeper(config: Config, act: Callable[[_Keeper], Result]) -> Result:
+    """Let whoever keeps the revocations now do it. Raises DataHeld where nobody can be asked."""
     ring_file = RingFile(config.data)
-    running = holder(config.data)
-    if running is not None:
-        return act(_Gateway(running, ring_file))
-    with DataLock(config.data):
-        return act(_Log(config, ring_file.load()))
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        running = holder(config.data)
+        if running is not None and running.addresses:
+            return act(_Gateway(running, ring_file))
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(DataLock(config.data))
+            except DataHeld:
+                # A gateway that is about to accept, or another command: both are over soon.
+                if time.monotonic() > until:
+                    raise
+                continue
+            return act(_Log(config, ring_file.load()))
 
 
 class _Gateway:

@@ -241,6 +241,9 @@ class Workers:
             except OSError as error:
                 log.error("a worker cannot be started: %s", error.strerror or error)
                 status = 1
+            except Exception:
+                log.exception("a worker is lost")
+                status = 1
             self._over(hand)
             if self._ending.is_set():
                 return

@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 class Solo:
     """A crew of one, in this process: what it owns is asked for without a detour."""
 
-    def __init__(self, owner: Owner, standing: Standing, devices: Mapping[str, int], _metrics: Metrics) -> None:
+    def __init__(self, owner: Owner, standing: Standing, devices: Mapping[str, int], metrics: Metrics) -> None:
         single = Single(owner.replay, owner.revocations, owner.budgets.session())
-        self._worker = Worker(standing, single, devices)
+        self._worker = Worker(standing, single, devices, metrics=metrics)
 
     @property
     def is_well(self) -> bool:
@@ -41,8 +41,8 @@ class Solo:
         """See Crew: the table that is judged by is the owner's own."""
 
     async def figures(self) -> list[Snapshot]:
-        """See Crew."""
-        return [self._worker.metrics.snapshot()]
+        """See Crew: they are counted where the owner's are."""
+        return []
 
     async def drain(self) -> None:
         """See Crew."""

@@ -65,13 +65,14 @@ class Worker:
         single: Single,
         devices: Mapping[str, int] | None = None,
         tally: Tally | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         config = standing.config
         self._standing = standing
         self._single = single
         self._tls = Tls(standing.tls) if standing.tls is not None else None
         self._store = DiskStore(config.data, config.buckets, config.storage, devices)
-        self.metrics = Metrics(__version__)
+        self.metrics = metrics or Metrics(__version__)
         self._transfers = Transfers()
         self._store_trouble = self._store.why_not_ready()
         self._service = Service(
