@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.gate import free_port
+from valetstore import metrics as metrics_module
 from valetstore.errors import REFUSALS
+from valetstore.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)( no-run: [^\n]+)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -123,6 +125,95 @@ def test_profiles_and_a_rotation_as_the_docs_show_them(tmp_path: Path) -> None:
     done = run_shell(ready + commands, tmp_path, port)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "retires in" in done.stdout
+
+
+def part(file: str, heading: str, language: str) -> str:
+    """The code blocks below one heading, up to the next."""
+    text = (ROOT / file).read_text()
+    below = re.split(r"^##+ ", text.partition(f"# {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    found = "".join(code for kind, reason, code in BLOCK.findall(below) if kind == language and not reason)
+    assert found, heading
+    return found
+
+
+def serving(port: int) -> str:
+    """Shell functions in the place of the service manager, and a gateway that runs."""
+    return f"""
+        systemctl() {{
+            case $1 in
+                stop) kill $gateway; wait $gateway;;
+                start) valetstore serve & gateway=$!
+                    until curl -s -o /dev/null http://127.0.0.1:{port}/_valet/live; do sleep 0.2; done;;
+            esac
+        }}
+        systemctl start
+    """
+
+
+def test_revoking_and_rotating_as_the_operations_show_them(tmp_path: Path) -> None:
+    port = free_port()
+    commands = part("docs/OPERATIONS.md", "Keys that must end", "sh") + part("docs/OPERATIONS.md", "A rotation", "sh")
+    done = run_shell(serving(port) + commands, tmp_path, port)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("Revoked:") == 2
+    assert "is undone" in done.stdout
+    assert re.search(r"app-1 .*retires in", done.stdout)
+
+
+def test_a_repair_as_the_operations_show_it(tmp_path: Path) -> None:
+    """Both logs are damaged, then repaired; what could be read is revoked still."""
+    port = free_port()
+    url = f"$(valetstore sign GET /photos/cat.txt --base-url http://127.0.0.1:{port}"
+    before = f"""
+        echo 'a cat' | curl -sf -T - "$(valetstore sign PUT /photos/cat.txt --base-url http://127.0.0.1:{port})"
+        once="{url} --once)"; curl -sf "$once"
+        valetstore revoke --subject user-1
+        systemctl stop; rm valet-data/state/replay.log; printf x | dd of=valet-data/state/revocations.log conv=notrunc
+        systemctl start
+        curl -s "$once"; curl -s "{url})"
+    """
+    after = f"""
+        curl -s "$once"; curl -sf "{url})"
+    """
+    repair = part("docs/OPERATIONS.md", "When one is damaged", "sh")
+    done = run_shell(serving(port) + before + repair + after, tmp_path, port)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("revocation_unavailable") == 2
+    assert "user-1" in done.stdout.rpartition("revocations that could be read")[2]
+    assert "key_used" in done.stdout
+    assert done.stdout.endswith("a cat\n")
+
+
+def test_a_backup_restored_as_the_operations_say_lets_no_used_key_in(tmp_path: Path) -> None:
+    """A copy of the directory while it is served, without what the docs leave out; then a repair."""
+    port = free_port()
+    url = f"$(valetstore sign GET /photos/cat.txt --base-url http://127.0.0.1:{port}"
+    left_out = re.findall(r"--exclude '(state/[^']+)'", (ROOT / "docs/OPERATIONS.md").read_text())
+    assert left_out == ["state/replay.*", "state/*.mark"]
+    script = f"""
+        echo 'a cat' | curl -sf -T - "$(valetstore sign PUT /photos/cat.txt --base-url http://127.0.0.1:{port})"
+        valetstore revoke --subject user-1
+        once="{url} --once)"; gone="{url} --sub user-1)"
+        tar --xattrs {" ".join(f"--exclude '{name}'" for name in left_out)} -cf backup.tar valet-data
+        curl -sf "$once"
+        systemctl stop; rm -r valet-data; tar --xattrs -xf backup.tar
+        valetstore repair --yes
+        systemctl start
+        curl -s "$once"; curl -s "$gone"; curl -sf "{url})"
+    """
+    done = run_shell(serving(port) + script, tmp_path, port)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers = done.stdout.rpartition("signed before now are refused")[2]
+    assert "key_used" in answers
+    assert "key_revoked" in answers
+    assert answers.endswith("a cat\n")
+
+
+def test_the_metrics_that_the_operations_name_exist() -> None:
+    text = (ROOT / "docs/OPERATIONS.md").read_text()
+    exposed = Metrics().exposition().decode() + "".join(metrics_module._ASKED)
+    for name in re.findall(r"`(valetstore_\w+)`", text):
+        assert name in exposed, name
 
 
 def test_the_table_of_refusals_in_the_docs_is_the_one_in_the_code() -> None:

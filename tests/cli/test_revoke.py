@@ -18,7 +18,7 @@ from tests.edge.doors import make_certificate, mint, target
 from tests.gate import Gate, run_cli
 from valetstore.cli import revoke
 from valetstore.cli.revoke import _moment, _plain
-from valetstore.config import Config
+from valetstore.config import Config, Storage
 from valetstore.datalock import DataHeld, DataLock
 from valetstore.errors import ConfigInvalid
 from valetstore.keys.ring import INTERNAL_NAME
@@ -162,7 +162,7 @@ def test_commands_at_once_all_do_what_they_say(resting: Gate) -> None:
 def test_who_holds_the_data_and_accepts_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revoke, "_PATIENCE_SECONDS", 0.5)
     with DataLock(tmp_path), pytest.raises(DataHeld, match="is served by"):
-        revoke._with_keeper(Config(data=tmp_path), lambda keeper: keeper.entries())
+        revoke._with_keeper(Config(storage=Storage(data=str(tmp_path))), lambda keeper: keeper.entries())
 
 
 def test_everything_can_be_revoked_and_that_be_undone(gate: Gate) -> None:

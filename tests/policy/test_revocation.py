@@ -321,7 +321,8 @@ DAY = 86_400
     ("row", "end"),
     [
         (entry(expires_at=NOW + 5), NOW + 5),
-        (entry(created_at=NOW), NOW + DAY + MARGIN),
+        (entry(created_at=NOW), None),
+        (entry(issued_before=NOW, created_at=NOW), None),
         (entry("subject", "alice", created_at=NOW), None),
         (entry("prefix", "/a/", created_at=NOW), None),
         (entry("signing-key", "short", created_at=NOW), None),
@@ -357,7 +358,7 @@ def test_no_key_that_opened_anything_by_then_opens_after_the_bound(
     ttl_max: int, skew: int, issued_at: int | None, life: int, asked: int
 ) -> None:
     """By the rule of `policy.request`: what could be admitted when it was revoked is over when the entry goes."""
-    row = entry(created_at=0.0)
+    row = entry("subject", "alice", issued_before=0.0, created_at=0.0)
     end = bound(row, KeyRing([signing_key("web", ttl_max)]))
     assert end is not None
     not_after = (issued_at or 0) + life

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.single.crowd import BROKEN, Keys, request, restart
 Start = Callable[..., Gate]
 Method = Literal["GET", "PUT", "DELETE"]
 
-SECONDS: Final = 12
+SECONDS: Final = 8
 """How long the clients of the kill loop go on."""
 CLIENTS: Final = 8
 TRIES: Final = 4
@@ -68,6 +69,12 @@ class Story:
         answer = ask(gate, "GET", keys("GET", self.path))
         if answer is not None and answer.status == 200:
             self.seen.add(answer.body[: answer.body.find(b" ") + 1])
+
+    def again(self, gate: Gate, keys: Keys) -> None:
+        """After a restart, whatever was told before."""
+        self.attempt(gate)
+        self.attempt(gate)
+        self.look(gate, keys)
 
     def judge(self) -> None:
         """What may never be, whatever was killed."""
@@ -163,10 +170,9 @@ def test_killed_again_and_again_no_key_is_used_twice(start: Start, workers: int)
             random.choice(kills)(gate)
     kill_all(gate)
     told: Counter[int] = Counter()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(lambda story: story.again(gate, keys), clients.stories))
     for story in clients.stories:
-        for _ in range(2):
-            story.attempt(gate)
-        story.look(gate, keys)
         story.judge()
         told.update(story.statuses)
     assert told[0] > 5, "nothing was disturbed"
@@ -269,8 +275,8 @@ class Tracer:
 
     def __exit__(self, *_: object) -> None:
         assert self.tracer
-        if self.tracer.poll() is None:
-            self.tracer.terminate()
+        # Not asked to: it would wait for what it has killed, and that for its parent.
+        self.tracer.kill()
         self.tracer.wait(10)
 
     def _attached(self) -> bool:
@@ -387,9 +393,10 @@ def test_a_worker_killed_at_any_step(start: Start, tmp_path: Path, name: str) ->
         with Tracer(tmp_path, gate.workers(), f"{call}:signal=KILL:when={number}"):
             answer = deed.do(gate, target)
         wait_until(lambda: len(gate.workers()) > 0, 10)
+        time.sleep(0.2)  # until the owner knows
         if deed.judge(gate, keys, path, target, answer):
             before += 1
         else:
             after += 1
-    assert before + after
-    kill_all(gate)
+    assert before
+    assert after

@@ -143,7 +143,7 @@ class Admin:
             _moment(given, "issued_before"),
             expires_at,
             reason=_text(given, "reason") if "reason" in given else "",
-            by=_who(admission.grant),
+            by=who(admission.grant),
         )
         check_wanted(wanted, self._clock())
         return wanted
@@ -260,8 +260,8 @@ def _limit(text: str | None) -> int:
     return min(limit, LIST_ENTRIES_MAX)
 
 
-def _who(grant: Grant) -> str:
-    """Who asked, for the operator: the signing key and, where the key names one, its subject."""
+def who(grant: Grant) -> str:
+    """Whose key it is, for the operator: the signing key and, where the key names one, its subject."""
     who = f"{grant.signing_key} ({grant.subject})" if grant.subject else grant.signing_key
     return _UNPRINTABLE.sub("?", who)[:BY_CHARACTERS_MAX]
 

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from valetstore.edge.daemon import WorkerFailed
@@ -288,8 +288,10 @@ class Workers:
         hand.channel.send(m.Begin(sockets, self._board.descriptor, self._count, hand.row, self._secret, self._devices))
         hand.channel.send(m.Suspect(tuple(self._suspect)))
         trouble = self._owner.revocations.table.trouble
-        for chunk in _chunks(list(self._owner.revocations.table)):
+        after = ""
+        while chunk := self._owner.revocations.table.page(after, _CHUNK):
             hand.channel.send(m.Changed(0, tuple(chunk), (), trouble))
+            after = chunk[-1].id
             await asyncio.sleep(0)
         hand.channel.send(m.Changed(0, trouble=trouble))
         backlog, hand.backlog = hand.backlog or [], None
@@ -355,11 +357,6 @@ def _command(channel: int) -> list[str]:
 def _same_modules() -> dict[str, str]:
     """A worker imports from where this process did, and never from the folder it happens to be started in."""
     return {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-
-
-def _chunks(table: list[Revocation]) -> Iterator[list[Revocation]]:
-    for start in range(0, len(table), _CHUNK):
-        yield table[start : start + _CHUNK]
 
 
 def _ended(status: int) -> str:

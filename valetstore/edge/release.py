@@ -7,7 +7,7 @@ Rule 2: a key with limited uses is spent, like one that was used up; any other i
 from collections.abc import Callable
 from typing import Final
 
-from valetstore.edge.admin import json_object, small_body
+from valetstore.edge.admin import json_object, small_body, who
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.replies import Reply
 from valetstore.errors import Denied
@@ -47,7 +47,8 @@ class Releases:
             await self._gateway.replay.spend(use, inbound.now)
         else:
             end = key_end(grant.not_after)
-            await self._revocations.add(Revocation("", "key", grant.identity.hex(), expires_at=end, reason=REASON))
+            entry = Revocation("", "key", grant.identity.hex(), expires_at=end, reason=REASON, by=who(grant))
+            await self._revocations.add(entry)
         return Reply(204)
 
 

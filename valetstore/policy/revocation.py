@@ -329,9 +329,10 @@ class Revocations(Protocol):
 class Bounds:
     """Says of an entry from when on nothing that it could name is valid; made once for a ring and many entries.
 
-    One key: its end, where that is known. Else, and with `issued_before`, a signing key's `ttl-max` says how long what
-    it had signed by then can live, and its retirement ends all of it; every signing key that could be meant must have
-    one of the two. Without `issued_before`, the other kinds name keys that are still to be signed: no bound.
+    One key: its end, where that is known; where it is not, nobody can say. The other kinds, with `issued_before`: a
+    signing key's `ttl-max` says how long what it had signed by then can live, and its retirement ends all of it; every
+    signing key that could be meant must have one of the two. Without `issued_before` they name keys that are still to
+    be signed: no bound.
 
     A key without an issue time is covered as far as it opened anything: `ttl-max` judges it by what is left of it, so
     one that outlives the bound was too long, and refused, when the entry was made. (Such a key opens in its last
@@ -346,10 +347,8 @@ class Bounds:
 
     def __call__(self, entry: Revocation) -> float | None:
         """Seconds since the epoch; None where it is not known."""
-        if entry.expires_at is not None:
+        if entry.kind == "key" or entry.issued_before is None:
             return entry.expires_at
-        if entry.issued_before is None and entry.kind != "key":
-            return None
         # A dialect may take keys from the near future, and any for a while after their end.
         since = max(entry.issued_before or 0.0, entry.created_at) + SKEW_SECONDS_MAX
         ends = [_end_of(ttl_max, retires_at, since) for ttl_max, retires_at in self._meant(entry)]
