@@ -37,7 +37,7 @@ def run_shell(code: str, folder: Path, port: int) -> subprocess.CompletedProcess
         "VALETSTORE_LISTEN": f"127.0.0.1:{port}",
     }
     return subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
     )
 
 

@@ -15,7 +15,7 @@ from tests.minting import NOW, refused
 from tests.replay.model import ReplayMachine
 from valetstore.errors import Denied
 from valetstore.grants.grant import Use
-from valetstore.replay.promise import LEASE_SECONDS, ReplaySet
+from valetstore.replay.promise import LEASE_SECONDS, CountedReplaySet
 
 Result = TypeVar("Result")
 
@@ -40,11 +40,11 @@ async def code(call: Coroutine[Any, Any, object]) -> str:
 class ReplaySetContract:
     """The promises of `replay/promise.py`, rule by rule."""
 
-    def open(self, entries_max: int = 100, skew: float = 10) -> AbstractAsyncContextManager[ReplaySet]:
+    def open(self, entries_max: int = 100, skew: float = 10) -> AbstractAsyncContextManager[CountedReplaySet]:
         """An empty set. `skew` is how many seconds its clock may go back."""
         raise NotImplementedError
 
-    def run(self, story: Callable[[ReplaySet], Coroutine[Any, Any, Result]], **options: Any) -> Result:
+    def run(self, story: Callable[[CountedReplaySet], Coroutine[Any, Any, Result]], **options: Any) -> Result:
         """Play a story on a new set."""
 
         async def play() -> Result:
@@ -56,14 +56,14 @@ class ReplaySetContract:
     # Rule 1: of any number of simultaneous uses, at most as many as it allows succeed
 
     def test_of_200_claims_at_once_one_succeeds(self) -> None:
-        async def story(replay: ReplaySet) -> list[str]:
+        async def story(replay: CountedReplaySet) -> list[str]:
             return await asyncio.gather(*(code(replay.claim(use(), NOW)) for _ in range(200)))
 
         ends = self.run(story)
         assert sorted(ends) == ["key_used"] * 199 + ["ok"]
 
     def test_of_200_mixed_uses_at_once_as_many_succeed_as_are_allowed(self) -> None:
-        async def story(replay: ReplaySet) -> list[str]:
+        async def story(replay: CountedReplaySet) -> list[str]:
             several = use(allowed=7)
             calls = [replay.reserve(several, NOW) if n % 2 else replay.claim(several, NOW) for n in range(200)]
             return await asyncio.gather(*map(code, calls))
@@ -71,7 +71,7 @@ class ReplaySetContract:
         assert self.run(story).count("ok") == 7
 
     def test_a_key_with_several_uses_has_them_one_after_another(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             for second in range(3):
                 await replay.look(use(allowed=3), NOW + second)
                 await replay.claim(use(allowed=3), NOW + second)
@@ -82,7 +82,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_keys_do_not_know_each_other(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             for name in ("a", "b", "ab", ""):
                 await replay.claim(use(name), NOW)
             assert replay.entries() == 4
@@ -90,7 +90,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_look_uses_nothing(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             for _ in range(10):
                 await replay.look(use(), NOW)
             await replay.claim(use(), NOW)
@@ -98,7 +98,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_refused_use_uses_nothing(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             await replay.claim(use(), NOW)
             assert [await code(replay.claim(use(), NOW)) for _ in range(5)] == ["key_used"] * 5
             await replay.claim(use(allowed=2), NOW)
@@ -108,7 +108,7 @@ class ReplaySetContract:
     # Windows
 
     def test_within_its_window_the_same_source_may_come_again(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             watched = use(window=30)
             await replay.claim(watched, NOW)
             for second in (0, 1, 29.9):
@@ -121,7 +121,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_another_source_may_not(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             await replay.claim(use(window=30), NOW)
             for source in ("192.0.2.2", "", "2001:db8::1"):
                 with refused("key_used"):
@@ -130,7 +130,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_repetition_within_the_window_neither_uses_nor_prolongs(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             watched = use(window=30, allowed=2)
             await replay.claim(watched, NOW)
             await replay.claim(watched, NOW + 29)
@@ -142,7 +142,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_an_upload_within_the_window_is_free(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             watched = use(window=30)
             await replay.claim(watched, NOW)
             for _ in range(2):
@@ -158,7 +158,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_the_window_of_an_upload_begins_when_it_is_done(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             watched = use(window=30)
             held = await replay.reserve(watched, NOW)
             with refused("key_used"):
@@ -172,7 +172,7 @@ class ReplaySetContract:
     # Uploads
 
     def test_a_reserved_use_is_nobody_elses(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             await replay.reserve(use(), NOW)
             for call in (replay.look, replay.claim, replay.reserve):
                 with refused("key_used"):
@@ -181,7 +181,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_failed_upload_gives_its_use_back_and_only_its_own(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             held = await replay.reserve(use(), NOW)
             await replay.release(held)
             await replay.release(held)
@@ -196,7 +196,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_committed_upload_has_spent_its_use(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             held = await replay.reserve(use(), NOW)
             await replay.renew(held, NOW + 1)
             await replay.committing(held, NOW + 2)
@@ -208,7 +208,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_use_that_is_not_renewed_lapses(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             lost = await replay.reserve(use(), NOW)
             with refused("key_used"):
                 await replay.look(use(), NOW + LEASE_SECONDS)
@@ -224,7 +224,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_renewed_use_does_not_lapse(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             held = await replay.reserve(use(), NOW)
             for step in range(1, 5):
                 await replay.renew(held, NOW + step * 20)
@@ -236,7 +236,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_lapsed_use_that_nobody_took_is_taken_up_again(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             held = await replay.reserve(use(life=1000), NOW)
             await replay.look(use(life=1000), NOW + 100)
             await replay.renew(held, NOW + 101)
@@ -250,7 +250,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_from_committing_on_a_use_never_lapses(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             held = await replay.reserve(use(life=1000), NOW)
             await replay.committing(held, NOW + 1)
             with refused("key_used"):
@@ -260,7 +260,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_from_committing_on_a_renewal_does_not_make_it_lapse_again(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             held = await replay.reserve(use(life=1000), NOW)
             for second in (1, 2):
                 await replay.committing(held, NOW + second)
@@ -273,7 +273,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_lapsed_use_can_not_be_committed_while_another_holds_it(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             lost = await replay.reserve(use(), NOW)
             other = await replay.reserve(use(), NOW + LEASE_SECONDS + 1)
             for call in (replay.renew, replay.committing, replay.commit):
@@ -287,7 +287,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_key_that_ends_never_is_remembered(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             endless = Use(b"endless".ljust(16), 1, 0, "", float(2**53))
             await replay.claim(endless, NOW)
             await replay.look(use("other", life=2**40), NOW + 2**32)
@@ -299,7 +299,7 @@ class ReplaySetContract:
     def test_an_upload_may_outlive_its_key(self) -> None:
         """And while it runs, its use is not forgotten."""
 
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             held = await replay.reserve(use(), NOW)
             late = NOW
             for _ in range(30):
@@ -318,7 +318,7 @@ class ReplaySetContract:
     # Rule 2: never forget a live entry, never guess
 
     def test_a_full_set_says_so_and_forgets_nothing(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             for name in "abc":
                 await replay.claim(use(name), NOW)
             for call in (replay.claim, replay.reserve):
@@ -335,7 +335,7 @@ class ReplaySetContract:
         self.run(story, entries_max=3)
 
     def test_room_comes_back_when_keys_have_expired(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             for name in "abc":
                 await replay.claim(use(name), NOW)
             later = NOW + LONG_AFTER
@@ -345,7 +345,7 @@ class ReplaySetContract:
         self.run(story, entries_max=3)
 
     def test_room_comes_back_from_uploads_that_ended_in_any_way(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             await replay.reserve(use("lapsed"), NOW)
             released = await replay.reserve(use("released"), NOW)
             await replay.release(released)
@@ -360,7 +360,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_an_entry_is_kept_until_its_key_has_ended_and_the_skew_has_passed(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             await replay.claim(use(), NOW)
             for second in (59, 60, 65, 70):
                 await replay.look(use("other", life=500), NOW + second)
@@ -373,7 +373,7 @@ class ReplaySetContract:
     def test_a_request_that_was_slow_meets_its_entry_or_an_honest_refusal(self) -> None:
         """The hole of others: admitted while the key lived, claimed after its entry was dropped."""
 
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             await replay.look(use(), NOW + 59)
             await replay.claim(use(), NOW + 59)
             for second in range(60, 400, 20):
@@ -384,7 +384,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_two_keys_with_one_nonce_are_one_key_until_the_later_ends(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             await replay.claim(use(life=60, allowed=2), NOW)
             await replay.claim(use(life=5000, allowed=2), NOW)
             for second in (100, 1000, 4999):
@@ -395,7 +395,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_clock_that_has_gone_back_is_not_believed(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             held = await replay.reserve(use("held", life=5000), NOW + 3600)
             before = NOW
             for call in (replay.look, replay.claim, replay.reserve):
@@ -410,7 +410,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_clock_within_the_skew_is_believed(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             await replay.claim(use(), NOW + 30)
             await replay.claim(use("b"), NOW + 20)
             with refused("key_used"):
@@ -421,14 +421,14 @@ class ReplaySetContract:
     def test_a_request_may_be_judged_by_the_moment_it_arrived(self) -> None:
         """Claims come in another order than their requests, by as much as a disk is slow; no clock jumped."""
 
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             await replay.look(use("later"), NOW + 0.5)
             await replay.claim(use(), NOW)
 
         self.run(story, skew=0)
 
     def test_an_expired_key_is_not_let_in_again_by_a_clock_that_goes_back(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             await replay.claim(use(), NOW)
             for ahead in (61, 71, 100, 200, 1000):
                 await replay.look(use("other", life=LONG_AFTER), NOW + ahead)
@@ -439,7 +439,7 @@ class ReplaySetContract:
     # A key that is given back
 
     def test_a_key_that_is_given_back_has_no_use_left_however_many_it_allowed(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             several = use(allowed=5)
             await replay.claim(several, NOW)
             for second in (1, 2):
@@ -453,7 +453,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_key_may_be_given_back_unused(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             await replay.spend(use(), NOW)
             with refused("key_used"):
                 await replay.claim(use(), NOW)
@@ -462,7 +462,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_giving_a_key_back_ends_its_windows(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             watched = use(window=30)
             await replay.claim(watched, NOW)
             await replay.spend(watched, NOW + 1)
@@ -473,7 +473,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_an_upload_of_a_key_that_was_given_back_is_refused_before_it_publishes(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             held = await replay.reserve(use(allowed=3), NOW)
             await replay.spend(use(allowed=3), NOW + 1)
             for call in (replay.renew, replay.committing, replay.commit):
@@ -486,7 +486,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_one_that_was_committing_may_finish_and_opens_nothing(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             watched = use(allowed=3, window=30)
             finished, failed = [await replay.reserve(watched, NOW) for _ in range(2)]
             for held in (finished, failed):
@@ -502,7 +502,7 @@ class ReplaySetContract:
         self.run(story)
 
     def test_a_full_set_cannot_take_back_a_key_it_does_not_know(self) -> None:
-        async def story(replay: ReplaySet) -> None:
+        async def story(replay: CountedReplaySet) -> None:
             await replay.claim(use("a", allowed=2), NOW)
             await replay.spend(use("a", allowed=2), NOW)
             with refused("replay_unavailable"):

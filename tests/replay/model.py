@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from tests.minting import NOW
 from valetstore.errors import Denied
 from valetstore.grants.grant import Use
-from valetstore.replay.promise import LEASE_SECONDS, ReplaySet, Reservation
+from valetstore.replay.promise import LEASE_SECONDS, CountedReplaySet, Reservation
 
 LIFE = 100_000
 """Longer than any story the machine tells: expiry has tests of its own."""
@@ -51,7 +51,7 @@ class ReplayMachine(RuleBasedStateMachine):
     names = st.sampled_from(list(KEYS))
     sources = st.sampled_from(["192.0.2.1", "192.0.2.2"])
 
-    def __init__(self, opened: AbstractAsyncContextManager[ReplaySet]) -> None:
+    def __init__(self, opened: AbstractAsyncContextManager[CountedReplaySet]) -> None:
         super().__init__()
         self.opened = opened
         self.runner = asyncio.Runner()

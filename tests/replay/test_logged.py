@@ -19,13 +19,13 @@ from tests.minting import NOW, refused
 from tests.replay.contract import LONG_AFTER, ReplaySetContract, code, use
 from valetstore.grants.grant import Use
 from valetstore.replay.logged import LOG_NAME, LoggedReplaySet, repair
-from valetstore.replay.promise import LEASE_SECONDS, ReplaySet, Reservation
+from valetstore.replay.promise import LEASE_SECONDS, CountedReplaySet, Reservation
 from valetstore.replay.table import LATE_SECONDS
 
 
 class TestLoggedReplaySet(ReplaySetContract):
     @asynccontextmanager
-    async def open(self, entries_max: int = 100, skew: float = 10) -> AsyncIterator[ReplaySet]:
+    async def open(self, entries_max: int = 100, skew: float = 10) -> AsyncIterator[CountedReplaySet]:
         with TemporaryDirectory() as folder:
             replay = opened(Path(folder), entries_max, skew, expected=False)
             yield replay

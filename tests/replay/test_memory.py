@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from tests.minting import NOW, refused
 from tests.replay.contract import LONG_AFTER, ReplaySetContract, use
 from valetstore.replay.memory import MemoryReplaySet
-from valetstore.replay.promise import ReplaySet
+from valetstore.replay.promise import CountedReplaySet
 from valetstore.replay.table import END_SECONDS, LATE_SECONDS
 
 
 class TestMemoryReplaySet(ReplaySetContract):
     @asynccontextmanager
-    async def open(self, entries_max: int = 100, skew: float = 10) -> AsyncIterator[ReplaySet]:
+    async def open(self, entries_max: int = 100, skew: float = 10) -> AsyncIterator[CountedReplaySet]:
         yield MemoryReplaySet(entries_max, skew)
 
 

@@ -64,5 +64,9 @@ class ReplaySet(Protocol):
         Uploads that are not committing yet lose their use; one that is may finish. Idempotent.
         """
 
+
+class CountedReplaySet(ReplaySet, Protocol):
+    """One that can be asked how full it is: the owner's, not what a worker has of it."""
+
     def entries(self) -> int:
         """How many keys it remembers now."""
