@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from valetstore.edge.daemon import WorkerFailed
+from valetstore.edge.hand import Hand
 from valetstore.edge.orders import Standing
 from valetstore.edge.tally import Board
 from valetstore.metrics import Metrics, Snapshot, lasting, merge
@@ -33,9 +34,6 @@ log = logging.getLogger(__name__)
 
 STUCK_SECONDS: Final = 5.0
 WATCH_SECONDS: Final = 0.25
-START_SECONDS: Final = 60.0
-"""How long a worker may take until it says anything: a machine that boots is slow."""
-
 PATIENCE_SECONDS: Final = 1.0
 """How long the metrics wait for a worker's figures before they take its last ones."""
 
@@ -48,66 +46,6 @@ CUT_SECONDS: Final = 5.0
 
 _CHUNK: Final = 1_000
 """Revocations told in one message: a million must not hold up the loop."""
-
-
-class _Hand:
-    """One worker's process, seen from here. `heard_at` is a monotonic time in seconds."""
-
-    def __init__(self, row: int, crew: "Workers") -> None:
-        self.row = row
-        self.channel: Channel[m.FromWorker] = Channel(m.FromWorker, self._heard, self._silent)
-        self.session = crew.session(self.channel)
-        self.process: asyncio.subprocess.Process | None = None
-        self.started_at = time.monotonic()
-        self.heard_at = self.started_at + START_SECONDS
-        self.serving = False
-        self.figures = Snapshot()
-        self.fresh = asyncio.Event()
-        self.silent = asyncio.Event()
-        self.done = 0
-        self.backlog: list[bytes] | None = []  # what is to be said once it has heard all revocations
-        self._crew = crew
-
-    def tell(self, text: bytes) -> None:
-        """Say something, after all that was said before."""
-        if self.backlog is None:
-            self.channel.send_encoded(text)
-        else:
-            self.backlog.append(text)
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self.process is not None and self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-
-    def _heard(self, message: m.FromWorker) -> None:
-        self.heard_at = time.monotonic()
-        match message:
-            case m.Asked():
-                self.session.asked(message)
-            case m.Left():
-                self.session.left(message)
-            case m.Failed():
-                self._crew.block(message.address, self.session.failed(message))
-            case m.Done():
-                self.done = max(self.done, message.number)
-                self._crew.heard()
-            case m.Alive():
-                self._alive(message)
-
-    def _alive(self, message: m.Alive) -> None:
-        if message.figures is not None:
-            self.figures = message.figures
-            self.fresh.set()
-        self._crew.doubt(message.suspect)
-        if message.serving and not self.serving:
-            self.serving = True
-            self._crew.heard()
-
-    def _silent(self) -> None:
-        """It has closed its end, and all it said is heard."""
-        self.silent.set()
 
 
 class Workers:
@@ -124,7 +62,7 @@ class Workers:
         self._board = Board(count)
         self._secret = secrets.token_bytes(16)
         self._sockets: list[socket.socket] = []
-        self._hands: dict[int, _Hand] = {}
+        self._hands: dict[int, Hand] = {}
         self._minding: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -235,7 +173,7 @@ class Workers:
         """See to it that there is a worker in that row, until the end."""
         pause = 0.0
         while not self._ending.is_set():
-            hand = _Hand(row, self)
+            hand = Hand(row, self)
             try:
                 status = await self._live(hand)
             except OSError as error:
@@ -257,7 +195,7 @@ class Workers:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), pause)
 
-    async def _live(self, hand: _Hand) -> int:
+    async def _live(self, hand: Hand) -> int:
         """One worker from its start to its end; its exit status (negative: the signal)."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -282,7 +220,7 @@ class Workers:
             await hand.process.wait()
             raise
 
-    async def _brief(self, hand: _Hand) -> None:
+    async def _brief(self, hand: Hand) -> None:
         """Say what it must know before it may accept, then all that was said meanwhile."""
         sockets = tuple(sock.fileno() for sock in self._sockets)
         hand.channel.send(m.Begin(sockets, self._board.descriptor, self._count, hand.row, self._secret, self._devices))
@@ -299,7 +237,7 @@ class Workers:
             hand.channel.send_encoded(text)
         hand.channel.send(self._orders(self._number, reopen=False))
 
-    def _over(self, hand: _Hand) -> None:
+    def _over(self, hand: Hand) -> None:
         """A worker is gone: what it had is nobody's."""
         if self._hands.get(hand.row) is hand:
             del self._hands[hand.row]
