@@ -15,18 +15,21 @@ from tests.minting import (
     claims,
     make_minter,
     minter,
+    perhaps_refused,
     refused,
     ring,
     second_form,
     with_signature,
 )
 from valetstore.errors import REFUSALS, Denied
-from valetstore.gateway import Gateway
-from valetstore.grants.grant import Admission, Profile
+from valetstore.gateway import Gateway, whole_use
+from valetstore.grants.grant import Admission, Budget, Profile
 from valetstore.grants.native import Native
 from valetstore.grants.networks import plain_address
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
+from valetstore.policy.budget import BudgetBook
+from valetstore.policy.revocation import Revocation
 from valetstore.replay.memory import MemoryReplaySet
 
 ONCE: dict[str, Any] = {"uses": 1, "jti": "n", "iat": NOW}
@@ -173,7 +176,93 @@ def test_a_window_needs_an_address_to_know_the_client_by() -> None:
     assert unknown.window == 0
 
 
-# Revocation before a publish
+def test_profiles_make_keys_single_use_that_do_not_say_so() -> None:
+    async def story() -> None:
+        by = make_minter("HS256", "once", Profile(single_use=("write",)))
+        gate = gateway(KeyRing([by.record]))
+        token = by.token(claims(ops=["read", "write"]))
+        put = await gate.admit(ask("PUT", token=token))
+        assert put.use
+        assert put.use.allowed == 1
+        await gate.replay.claim(put.use, NOW)
+        with refused("key_used"):
+            await gate.admit(ask("PUT", token=token))
+        assert (await gate.admit(ask(token=token))).use is None
+
+    asyncio.run(story())
+
+
+def test_when_a_key_can_first_have_been_used_is_known_by_its_date_or_by_ttl_max() -> None:
+    """A log that had to be repaired believes keys that cannot be older."""
+
+    def useful_from(profile: Profile, **more: Any) -> float | None:
+        by = make_minter("HS256", "once", profile)
+        use = admit(ask(token=by.token(claims(**more))), gateway(KeyRing([by.record]))).use
+        assert use
+        return use.issued_at
+
+    assert useful_from(Profile(uses=1), iat=NOW - 5) == NOW - 5
+    assert useful_from(Profile(uses=1)) is None
+    assert useful_from(Profile(uses=1, ttl_seconds_max=100), exp=NOW + 60) == NOW - 40
+
+
+def test_a_key_may_be_given_back_whatever_it_opens_by_whoever_may_hold_it() -> None:
+    gate = gateway()
+    release = "/_valet/release"
+    for ops in (["read"], ["write"], ["list"]):
+        _, grant = gate.holder(ask("POST", release, token=minter().token(claims(ops=ops))))
+        assert grant.operations == set(ops)
+    pasted = f"https://files.example/photos/cat.jpg?valet={minter().token(claims(sub='ann'))}"
+    assert gate.holder(ask("POST", release), pasted)[1].subject == "ann"
+    for more, code in (({"exp": NOW}, "key_expired"), ({"ip": "203.0.113.0/24"}, "source_not_allowed")):
+        with refused(code):
+            gate.holder(ask("POST", release, token=minter().token(claims(**more)), peer=plain_address("192.0.2.1")))
+    with refused("signature_mismatch"):
+        gate.holder(ask("POST", release), with_signature(minter().token(), bytes(32)))
+    with refused("key_missing"):
+        gate.holder(ask("POST", release))
+
+
+def test_all_that_a_key_has_can_be_spent_at_once_where_all_of_it_is_limited() -> None:
+    def whole(profile: Profile, **more: Any) -> int | None:
+        by = make_minter("HS256", "some", profile)
+        inbound = ask("POST", "/_valet/release", token=by.token(claims(**more)))
+        use = whole_use(gateway(KeyRing([by.record])).holder(inbound)[1], inbound)
+        return use and use.allowed
+
+    assert whole(Profile()) is None
+    assert whole(Profile(), **ONCE | {"uses": 3}) == 3
+    assert whole(Profile(single_use=("write",)), ops=["write"]) == 1
+    assert whole(Profile(single_use=("write",)), ops=["read", "write"]) is None
+
+
+# Revocation, at the head of a request and before a publish
+
+
+def test_a_revoked_key_is_refused_after_its_time_and_before_what_it_covers() -> None:
+    gate = gateway()
+    gate.revocations.add(Revocation("1a2000f0f33", "subject", "ann", created_at=NOW))
+    for more, code in (({"exp": NOW}, "key_expired"), ({}, "key_revoked"), ({"path": "/other"}, "key_revoked")):
+        with refused(code) as denied:
+            admit(ask(token=minter().token(claims(sub="ann", **more))), gate)
+    assert denied.evidence["revocation"] == "1a2000f0f33"
+    admit(ask(token=minter().token(claims(sub="bob"))), gate)
+
+
+def test_revocations_that_cannot_be_read_refuse_every_key() -> None:
+    gate = gateway()
+    gate.revocations.trouble = "the log is gone"
+    with refused("revocation_unavailable"):
+        admit(ask(token=minter().token()), gate)
+
+
+def test_an_upload_that_was_revoked_while_it_ran_is_not_published() -> None:
+    gate = gateway()
+    admission = admit(ask("PUT", token=minter().token(claims(ops=["write"], sub="ann"))), gate)
+    gate.recheck(admission, NOW)
+    gate.revocations.add(Revocation("1a2000f0f33", "subject", "ann", created_at=NOW))
+    with refused("key_revoked"):
+        gate.recheck(admission, NOW)
 
 
 def test_an_upload_that_outlived_its_signing_key_is_not_published() -> None:
@@ -188,6 +277,46 @@ def test_an_upload_that_outlived_its_signing_key_is_not_published() -> None:
     gate.keys = KeyRing()
     with refused("key_revoked"):
         gate.recheck(admission, NOW)
+
+
+# Budgets
+
+
+def test_a_request_holds_its_transfer_until_it_leaves_and_a_refused_one_holds_none() -> None:
+    async def story() -> None:
+        gate = gateway()
+        token = minter().token(claims(budget={"transfers": 1}, **ONCE | {"uses": 2}))
+        first = await gate.admit(ask(token=token))
+        with refused("rate_limited") as denied:
+            await gate.admit(ask(token=token))
+        assert denied.evidence["retry_after"] == 1
+        gate.leave(first)
+        with refused("path_not_allowed"):
+            await gate.admit(ask(target="/photos/other", token=token))
+        for _ in range(2):
+            second = await gate.admit(ask(token=token))
+            assert second.use
+            await gate.replay.claim(second.use, NOW)
+            gate.leave(second)
+        for _ in range(3):  # a used key is refused, and what it entered with comes back
+            with refused("key_used"):
+                await gate.admit(ask(token=token))
+
+    asyncio.run(story())
+
+
+def test_an_address_whose_keys_fail_again_and_again_is_refused_and_no_other() -> None:
+    gate = gateway()
+    gate.budgets = BudgetBook(Budget(rate=1, burst=5))
+    wrong = with_signature(minter().token(), bytes(32))
+    here, there = plain_address("192.0.2.1"), plain_address("192.0.2.2")
+    for token in (wrong, "x", wrong, "y.z", wrong):
+        with perhaps_refused("signature_mismatch", "key_malformed"):
+            admit(ask(token=token, peer=here), gate)
+    with refused("rate_limited"):
+        admit(ask(token=minter().token(), peer=here), gate)
+    admit(ask(token=minter().token(), peer=there), gate)
+    admit(ask(token=minter().token(), peer=here, now=NOW + 2), gate)
 
 
 # What is told

@@ -291,7 +291,7 @@ def salvaged_of(victim: Victim, size: int) -> list[bytes]:
 def groups_of(victim: Victim) -> list[list[bytes]]:
     """The records of each group but the first."""
     return [
-        list(journal_format.records(victim.data[start + journal_format.HEADER_BYTES : end - 4]))
+        list(journal_format.records(victim.data[start + journal_format.HEADER_BYTES : end - journal_format.SEAL_BYTES]))
         for start, end in pairwise(victim.ends)
     ]
 
@@ -464,6 +464,16 @@ def test_a_log_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     log(tmp_path).write_bytes(journal_format.group(0, 0, NOW, [journal_format.frame(newer)]))
     with pytest.raises(JournalDamaged, match="format 2"):
         Opened(tmp_path)
+
+
+def test_a_log_that_lost_its_last_few_bytes_has_lost_no_record(tmp_path: Path) -> None:
+    """Whatever cut them off: a copy that was broken off, a disk that lied about its last sync."""
+    victim = Victim(tmp_path)
+    for cut in range(1, journal_format.SEAL_BYTES + 1):
+        opened = victim.opened(victim.data[:-cut], victim.mark)
+        assert opened is not None
+        assert opened.records == ALL
+        assert "cut short" in opened.warning
 
 
 def test_what_was_dropped_with_whole_records_comes_first_again(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def use_of(grant: Grant, intent: Intent, inbound: Inbound) -> Use | None:
         return None
     # Without an address nobody can be known to be the same client: the window opens for none.
     source, window = (str(inbound.peer), grant.window) if inbound.peer else ("", 0)
-    return Use(grant.identity, uses, window, source, grant.not_after + grant.skew, grant.issued_at)
+    return Use(grant.identity, uses, window, source, grant.not_after + grant.skew, _useful_from(grant))
 
 
 def whole_use(grant: Grant, inbound: Inbound) -> Use | None:
@@ -149,7 +149,14 @@ def whole_use(grant: Grant, inbound: Inbound) -> Use | None:
         uses = 1
     if uses is None:
         return None
-    return Use(grant.identity, uses, 0, str(inbound.peer or ""), grant.not_after + grant.skew, grant.issued_at)
+    return Use(grant.identity, uses, 0, str(inbound.peer or ""), grant.not_after + grant.skew, _useful_from(grant))
+
+
+def _useful_from(grant: Grant) -> float | None:
+    """When the key can have been used first, if that is known: `ttl-max` opens one without a date in its last part."""
+    if grant.issued_at is None and grant.ttl_max is not None:
+        return grant.not_after - grant.ttl_max
+    return grant.issued_at
 
 
 def describe(grant: Grant, intent: Intent) -> dict[str, object]:

@@ -7,11 +7,13 @@ left in a block of the disk, is taken for one of this.
 Rule 3: what is behind a group that is not whole was never acknowledged, because group n+1 is written only
 after n is synced. A whole group behind a broken one therefore proves damage, whatever the mark says.
 
-    group  = "vjg1" sequence:u64 time:f64 length:u32 crc:u32 | record ... | crc:u32      (little-endian)
+    group  = "vjg1" sequence:u64 time:f64 length:u32 crc:u32 | record ... | seal     (little-endian)
     record = length:u16 crc:u32 payload
+    seal   = crc:u32, eight times
 
 The first group (sequence 0) holds one record: BEGIN, the format's version and the log's random id. A record
-has a check of its own for what Rule 2 gives up: a torn group's whole records can still be told from noise.
+has a check of its own for what Rule 2 gives up: a torn group's whole records can still be told from noise. The seal
+is longer than it need be, so that a file that lost its last few bytes has lost no record with them.
 """
 
 import zlib
@@ -30,7 +32,8 @@ _CRC: Final = Struct("<I")
 _FRAME: Final = Struct("<HI")
 _BEGIN: Final = Struct(f"<{len(BEGIN)}sH{ID_BYTES}s")
 HEADER_BYTES: Final = _HEADER.size + _CRC.size
-GROUP_BYTES: Final = HEADER_BYTES + _CRC.size
+SEAL_BYTES: Final = 8 * _CRC.size
+GROUP_BYTES: Final = HEADER_BYTES + SEAL_BYTES
 """What a group takes beside its records."""
 FRAME_BYTES: Final = _FRAME.size
 """What a record takes beside its payload."""
@@ -100,7 +103,7 @@ def group(seed: int, sequence: int, now: float, framed: Iterable[bytes]) -> byte
     header = _HEADER.pack(MAGIC, sequence, now, len(body))
     check = zlib.crc32(header, seed)
     # The body's check goes on from the header's: a body under another header does not fit.
-    return b"".join((header, _CRC.pack(check), body, _CRC.pack(zlib.crc32(body, check))))
+    return b"".join((header, _CRC.pack(check), body, _seal(body, check)))
 
 
 def first_group(log_id: bytes, now: float) -> bytes:
@@ -128,11 +131,11 @@ def scan(file: BinaryIO, each: Callable[[bytes], None]) -> Found:
         if magic != MAGIC or header[_HEADER.size :] != _CRC.pack(check) or number != sequence + 1:
             end, why = "bad", "has no valid header"
             break
-        body = read(size + _CRC.size)
-        if len(body) < size + _CRC.size:
+        body = read(size + SEAL_BYTES)
+        if len(body) < size + SEAL_BYTES:
             end, why = "cut", "is cut short"
             break
-        if body[size:] != _CRC.pack(crc32(body[:size], check)):
+        if body[size:] != _seal(body[:size], check):
             end, why = "bad", "does not fit its checksum"
             break
         if log_id is None:
@@ -150,6 +153,10 @@ def scan(file: BinaryIO, each: Callable[[bytes], None]) -> Found:
         clock = max(clock, time)
     rest = header + body + read()
     return Found(log_id, sequence, length, last_bytes, clock, end, why, rest)
+
+
+def _seal(body: bytes, check: int) -> bytes:
+    return _CRC.pack(zlib.crc32(body, check)) * (SEAL_BYTES // _CRC.size)
 
 
 def records(body: bytes) -> Iterator[bytes]:

@@ -190,6 +190,25 @@ def test_sighup_keeps_connections_and_takes_new_settings(start: Start) -> None:
     inspect(gate)
 
 
+def test_sighup_takes_what_is_only_said_to_clients_at_once_and_warns_of_the_rest(start: Start) -> None:
+    """A bucket's CORS rules and `hsts-seconds` stand in tables of which everything else holds after a restart."""
+    rules = "[[buckets.h.cors]]\norigins = ['https://{}.example']\n"
+    proxied = {"Origin": "https://new.example", "X-Forwarded-Proto": "https"}
+    listen = "[listen]\ntrusted-proxies = ['127.0.0.1']\nhsts-seconds = {}\n"
+    gate = start(listen.format(60) + rules.format("old"))
+    url = gate.sign("GET", "/h/none")
+    before = gate.ask("GET", url, headers=proxied).headers
+    assert before["strict-transport-security"] == "max-age=60"
+    assert "access-control-allow-origin" not in before
+    reloaded = listen.format(90) + "drain-seconds = 7\n" + rules.format("new")
+    (gate.folder / "valetstore.toml").write_text(reloaded)
+    assert gate.process
+    gate.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: gate.ask("GET", url, headers=proxied).headers["strict-transport-security"] == "max-age=90")
+    assert gate.ask("GET", url, headers=proxied).headers["access-control-allow-origin"] == "https://new.example"
+    assert "changes in [listen] hold after a restart" in gate.log
+
+
 @pytest.mark.parametrize("broken", ["not toml", "[limits]\nunknown = 1\n", "[limits]\nlist-entries-max = 0\n"])
 def test_a_broken_config_on_sighup_is_refused_whole(start: Start, broken: str) -> None:
     """The old one stays; the log names what is wrong."""

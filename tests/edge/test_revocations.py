@@ -63,6 +63,15 @@ def is_open(gate: Gate, url: str) -> bool:
 CAT: Final = "/photos/2024/cat.jpg"
 
 
+def test_the_audit_says_who_revoked_what(gate: Gate) -> None:
+    made = revoke(gate, subject="mallory", issued_before=1_600_000_000)
+    assert admin(gate, "DELETE", f"/{made['id']}").status == 204
+    told = [line for line in gate.audit() if line["event"] == "decision" and "mallory" in line.get("reason", "")]
+    assert [line["subject"] for line in told] == ["carol", "carol"]
+    before = "subject mallory issued before Sun, 13 Sep 2020 12:26:40 GMT"
+    assert [line["reason"] for line in told] == [f"revokes {before}", f"takes back {made['id']}, which revoked {before}"]
+
+
 @pytest.mark.parametrize("member", ["key", "identity", "signing_key", "subject", "prefix"])
 def test_each_kind_is_refused_everywhere_at_once_and_opens_again_when_undone(gate: Gate, member: str) -> None:
     url = gate.sign("GET", CAT, subject=f"alice for {member}")

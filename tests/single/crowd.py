@@ -1,4 +1,4 @@
-"""What the tests of this folder share: many clients at once, a signer that reads its key once, a folder to start from."""
+"""What the tests of this folder share: many clients at once, a signer that reads its key once, a second start."""
 
 import contextlib
 import shutil
@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from tests.edge.wire import Ended, Wire, head, wait_until
-from tests.gate import Answer, Gate, free_port
+from tests.edge.wire import Ended, Wire, head
+from tests.gate import Answer, Gate
 from valetstore import Signer, sign
 
 BROKEN = (OSError, Ended)
@@ -66,19 +65,6 @@ def succeeded(answers: Iterable[Answer]) -> int:
     return sum(200 <= answer.status < 300 for answer in answers)
 
 
-def until_known(gate: Gate, name: str) -> Keys:
-    """Keys of a signing key that was created a moment ago, once every worker takes them."""
-    keys = Keys(gate, name)
-
-    def known() -> bool:
-        asked = (gate.ask("GET", keys("GET", "/w/nothing")).code for _ in range(8))
-        return all(code != "signature_mismatch" for code in asked)
-
-    wait_until(known, 10)
-    time.sleep(0.3)  # and a worker that was not asked by chance
-    return keys
-
-
 def same_again(gate: Gate, folder: Path) -> Gate:
     """A gateway that does not run yet, in `folder`, with a copy of another's data."""
     shutil.copytree(gate.data, folder / "data", symlinks=True)
@@ -96,20 +82,3 @@ def restart(gate: Gate) -> None:
             if time.monotonic() > end or "one data directory has one gateway" not in gate.log:
                 raise
             time.sleep(0.1)
-
-
-def metric(port: int, name: str) -> float:
-    """A figure of the metrics listener on that port, without labels."""
-    with Wire(("127.0.0.1", port)) as wire:
-        wire.send(head("GET", "/metrics", "Connection: close"))
-        text = wire.rest().decode()
-    return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} "))
-
-
-def target_of(url: str) -> str:
-    """Path and query."""
-    parts = urlsplit(url)
-    return f"{parts.path}?{parts.query}"
-
-
-__all__ = ["BROKEN", "Keys", "at_once", "free_port", "metric", "request", "restart", "same_again", "succeeded"]

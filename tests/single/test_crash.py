@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -231,7 +231,8 @@ CALLS: Final = (
     "write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendfile,fsync,fdatasync,ftruncate,"
     "linkat,rename,renameat,renameat2,unlinkat,mkdirat,fsetxattr,flock"
 )
-STEP: Final = re.compile(r"^(?:\[pid +)?(\d+)?\]? *(\w+)\(", re.MULTILINE)
+LAST_MOMENT: Final = 100_000
+"""Microseconds."""
 ONE_OF_EACH: Final = "[storage]\nstorage-threads = 1\n"
 """strace counts calls by thread: with one of each kind the number of a call says which step it is."""
 
@@ -244,11 +245,14 @@ def _strace(request: pytest.FixtureRequest) -> None:
 
 @dataclass
 class Tracer:
-    """strace on processes that run, with the calls above; `inject` makes one of them the end of its process."""
+    """strace on processes that run, with the calls above; `step` (its name, its number) is the end of its process.
+
+    Not at once: whatever does not wait for that step goes on for a moment, so that a promise made too early is kept.
+    """
 
     folder: Path
     processes: list[int]
-    inject: str = ""
+    step: tuple[str, int] | None = None
     tracer: subprocess.Popen[bytes] | None = None
 
     @property
@@ -263,7 +267,9 @@ class Tracer:
 
     def __enter__(self) -> "Tracer":
         command = ["strace", "-f", "-o", str(self.calls), "-e", f"trace={CALLS}", "-e", "signal=none"]
-        command += ["-e", f"inject={self.inject}"] if self.inject else []
+        if self.step is not None:
+            call, number = self.step
+            command += ["-e", f"inject={call}:signal=KILL:delay_enter={LAST_MOMENT}:when={number}"]
         for process in self.processes:
             command += ["-p", str(process)]
         with open(self.said, "wb") as out:
@@ -340,9 +346,9 @@ DEEDS: Final = {
 
 
 @pytest.fixture
-def alone(start: Start) -> Iterator[Gate]:
+def alone(start: Start) -> Gate:
     """A gateway of one process."""
-    yield start(ONE_OF_EACH)
+    return start(ONE_OF_EACH)
 
 
 @pytest.mark.parametrize("name", DEEDS)
@@ -360,7 +366,7 @@ def test_one_process_killed_at_any_step(alone: Gate, tmp_path: Path, name: str) 
     for call, number in steps:
         path = f"/k/{call}-{number}"
         target = deed.prepared(keys, path)
-        with Tracer(tmp_path, [alone.process.pid], f"{call}:signal=KILL:when={number}"):
+        with Tracer(tmp_path, [alone.process.pid], (call, number)):
             answer = deed.do(alone, target)
         if alone.process.poll() is None:
             alone.kill()  # that step did not come this time: the crash comes after the answer
@@ -390,7 +396,7 @@ def test_a_worker_killed_at_any_step(start: Start, tmp_path: Path, name: str) ->
     for call, number in steps:
         path = f"/k/{call}-{number}"
         target = deed.prepared(keys, path)
-        with Tracer(tmp_path, gate.workers(), f"{call}:signal=KILL:when={number}"):
+        with Tracer(tmp_path, gate.workers(), (call, number)):
             answer = deed.do(gate, target)
         wait_until(lambda: len(gate.workers()) > 0, 10)
         time.sleep(0.2)  # until the owner knows
@@ -400,3 +406,25 @@ def test_a_worker_killed_at_any_step(start: Start, tmp_path: Path, name: str) ->
             after += 1
     assert before
     assert after
+
+
+def test_an_owner_killed_at_any_step(start: Start, tmp_path: Path) -> None:
+    """Its workers end with it, wherever they are; what they had not heard of was not promised."""
+    gate = start(ONE_OF_EACH, "--workers", "2")
+    deed, keys = DEEDS["create"], Keys(gate)
+    assert gate.process
+    target = deed.prepared(keys, "/k/warm")
+    with Tracer(tmp_path, [gate.process.pid]) as tracer:
+        assert deed.do(gate, target)
+    steps = [(call, number) for call, number in tracer.steps() if call in {"pwrite64", "fdatasync"}]
+    assert len(steps) >= 2
+    for call, number in steps:
+        path = f"/k/{call}-{number}"
+        target = deed.prepared(keys, path)
+        with Tracer(tmp_path, [gate.process.pid], (call, number)):
+            answer = deed.do(gate, target)
+        if gate.process.poll() is None:
+            gate.process.kill()
+            gate.process.wait(10)
+        restart(gate)
+        deed.judge(gate, keys, path, target, answer)

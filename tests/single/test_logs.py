@@ -1,4 +1,4 @@
-"""What is left of the logs decides: a tail that was never acknowledged is dropped, damage refuses, nothing is guessed."""
+"""What is left of the logs decides: a tail that nobody was promised is dropped, damage refuses, nothing is guessed."""
 
 import asyncio
 import json

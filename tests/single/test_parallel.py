@@ -11,7 +11,7 @@ from tests.edge.doors import mint
 from tests.edge.doors import target as into
 from tests.edge.wire import Wire, head, wait_until
 from tests.gate import Answer, Gate
-from tests.single.crowd import Keys, at_once, request, succeeded, until_known
+from tests.single.crowd import Keys, at_once, request, succeeded
 
 WORKERS: Final = 4
 CROWD: Final = 200

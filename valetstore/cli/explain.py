@@ -4,6 +4,7 @@ Rule 1: nothing here judges, and the signature is never printed.
 Rule 2: nothing is claimed that was not found out: an unproven key is called so, an unknown use too.
 """
 
+from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
 import click
@@ -14,9 +15,10 @@ from valetstore.errors import Denied
 from valetstore.grants.grant import Admission
 from valetstore.grants.native import Claims
 from valetstore.inbound import Inbound
+from valetstore.policy.revocation import Revocation
 from valetstore.units import show_duration, show_size
 
-Use = Literal["unused", "used", "unknown"]
+State = Literal["unused", "used", "unknown"]
 
 MEND: Final = {
     "key_missing": "Take the whole URL, with its query; in a shell, put it in single quotes.",
@@ -27,7 +29,7 @@ MEND: Final = {
     "key_expired": "Sign a new one; if it should still be valid, look at the clocks.",
     "key_revoked": "Sign a new one with a signing key that is not retired.",
     "key_used": "Sign a new one; it opens no more often than it says.",
-    "replay_unavailable": "Try again in a moment; if it stays so, look at replay.replay-entries-max.",
+    "replay_unavailable": "Look at this machine's clock: the log of used keys has seen a later time.",
     "operation_not_allowed": "Sign one for this method, with a signing key whose profile allows it.",
     "path_not_allowed": "Sign one for this path; the signing key's profile must cover it.",
     "source_not_allowed": "Use it from a network that it and its signing key name; --from says which source to judge.",
@@ -44,15 +46,37 @@ MEND: Final = {
 READ_ONLY: Final = "This bucket is read-only."
 _MEND_READ_ONLY: Final = "Choose another bucket, or take read-only from this one's settings."
 _MEND_SLASH: Final = "Put an object's name after the slash: the key opens what is below it."
-UNKNOWN: Final = "Whether it has been used is known only to the running gateway, which could not be asked."
+_MEND_REVOKED: Final = "Sign a new one, or take the revocation back: valetstore revoke --undo "
+_UNREAD: Final = (
+    "Run this as the gateway's user. Where a log is damaged, see `valetstore repair`: a gateway refuses then."
+)
+_UNLESS: Final = {"revocation": "revoked", "use": "used"}
+
+
+class Uses(NamedTuple):
+    """What is left of a key with limited uses: `left` of `allowed`, None where that is unknown, for the reason `why`.
+
+    `state` is `used` where none is left. Until `repeatable_until` (seconds since the epoch) the source that was judged
+    may repeat a use all the same. `released` says that its holder gave it back; `refusal` is how the gate refuses it
+    for its uses.
+    """
+
+    state: State
+    allowed: int
+    left: int | None = None
+    repeatable_until: float | None = None
+    released: bool = False
+    why: str = ""
+    refusal: Denied | None = None
 
 
 class Judgement(NamedTuple):
     """What was found out about one request and its key.
 
-    `claims` is None where they cannot be read, `proven` says whether the signature holds; exactly one of
-    `admission` and `denied` decides, and a request that was admitted may be denied later (used, read-only).
-    `use` is None for a key without limited uses.
+    `claims` is None where they cannot be read, `proven` says whether the signature holds. It is admitted where
+    `denied` is None; a request that the gate admitted may be denied after it (used up, read-only). `uses` is None for
+    a key without limited uses. `revocation` is the entry that refuses it, `unread` why there is no telling ("": there
+    is).
     """
 
     inbound: Inbound
@@ -60,62 +84,84 @@ class Judgement(NamedTuple):
     proven: bool
     admission: Admission | None
     denied: Denied | None
-    use: Use | None
+    uses: Uses | None
+    revocation: Revocation | None = None
+    unread: str = ""
 
 
 def tell(found: Judgement) -> None:
     """Print it for a person."""
-    inbound, denied = found.inbound, found.denied
-    if found.claims is not None:
-        click.echo("The key says:" if found.proven else "The key says (its signature is not proven):")
-        for line in _in_words(found.claims, inbound.now):
-            click.echo(f"  {line}")
-    if found.admission is not None:
-        grant = found.admission.grant
-        click.echo(f"Signing key {grant.signing_key}, key identity {grant.identity.hex()}.")
-        for line in _of_the_profile(found.admission, found.claims):
-            click.echo(f"  {line}")
-    if denied is not None:
-        _tell_refusal(found, denied)
-        return
-    unless = ", unless it has been used" if found.use == "unknown" else ""
-    click.echo(f"{inbound.method} {_shown_path(inbound)}: admitted{unless}.")
-    if found.use is not None:
-        click.echo("The running gateway says that it has a use left." if found.use == "unused" else UNKNOWN)
-    if _is_bare_prefix(found):
-        click.echo(_MEND_SLASH)
+    click.echo("\n".join(_plain(line) for line in _lines(found)))
 
 
 def as_json(found: Judgement) -> dict[str, object]:
     """The same for a program."""
-    denied = found.denied
+    denied, uses = found.denied, found.uses
     about: dict[str, object] = {
         "admitted": denied is None,
         "method": found.inbound.method,
         "path": _shown_path(found.inbound),
         "claims": None if found.claims is None else msgspec.to_builtins(found.claims),
+        "unknown": _unknown(found),
     }
-    if found.use is not None:
-        about["use"] = found.use
     if found.admission is not None:
         grant = found.admission.grant
         about |= {"signing_key": grant.signing_key, "key_identity": grant.identity.hex()}
         about["uses"] = grant.uses_for(found.admission.intent.operation)
         about["shared_budget"] = None if grant.shared_budget is None else msgspec.to_builtins(grant.shared_budget)
+    if uses is not None:
+        about |= {"use": uses.state, "uses": uses.allowed, "uses_left": uses.left, "released": uses.released}
+        about["repeatable_until"] = uses.repeatable_until
     if denied is not None:
         about |= {"code": denied.code, "status": denied.status, "reason": denied.text, "mend": _mend(found, denied)}
+    if found.revocation is not None:
+        entry = found.revocation
+        about["revocation"] = {name: getattr(entry, name) for name in entry.__struct_fields__}
     return about
 
 
-def _tell_refusal(found: Judgement, denied: Denied) -> None:
-    click.echo(f"{found.inbound.method} {_shown_path(found.inbound)}: refused, {denied.code} ({denied.status}).")
-    click.echo(f"  {denied.text}")
+def _unknown(found: Judgement) -> dict[str, str]:
+    """What could not be found out, and why."""
+    reasons = {"revocation": found.unread, "use": found.uses.why if found.uses is not None else ""}
+    return {name: why for name, why in reasons.items() if why}
+
+
+def _lines(found: Judgement) -> Iterator[str]:
+    if found.claims is not None:
+        yield "The key says:" if found.proven else "The key says (its signature is not proven):"
+        yield from (f"  {line}" for line in _in_words(found.claims, found.inbound.now))
+    if found.admission is not None:
+        grant = found.admission.grant
+        yield f"Signing key {grant.signing_key}, key identity {grant.identity.hex()}."
+        yield from (f"  {line}" for line in _of_the_profile(found.admission, found.claims))
+    if found.denied is not None:
+        yield from _refusal(found, found.denied)
+    else:
+        questions = " or ".join(_UNLESS[name] for name in _unknown(found))
+        condition = f", unless it has been {questions}" if questions else ""
+        yield f"{found.inbound.method} {_shown_path(found.inbound)}: admitted{condition}."
+    if found.uses is not None:
+        yield from _left(found.uses, found.inbound)
+    if found.denied is None:
+        for name, why in _unknown(found).items():
+            yield f"Whether it has been {_UNLESS[name]} is unknown: {why}."
+        if _unknown(found):
+            yield _UNREAD
+        if _is_bare_prefix(found):
+            yield _MEND_SLASH
+
+
+def _refusal(found: Judgement, denied: Denied) -> Iterator[str]:
+    yield f"{found.inbound.method} {_shown_path(found.inbound)}: refused, {denied.code} ({denied.status})."
+    yield f"  {denied.text}"
+    if found.revocation is not None:
+        yield f"  {_in_short(found.revocation)}"
     for name, value in denied.evidence.items():
         if name in ("reason", "signing_key") and value:
-            click.echo(f"  {name.replace('_', ' ')}: {value}")
+            yield f"  {name.replace('_', ' ')}: {value}"
     mend = _mend(found, denied)
     if mend:
-        click.echo(f"  {mend}")
+        yield f"  {mend}"
 
 
 def _mend(found: Judgement, denied: Denied) -> str:
@@ -123,7 +169,26 @@ def _mend(found: Judgement, denied: Denied) -> str:
         return _MEND_SLASH
     if denied.detail == READ_ONLY:
         return _MEND_READ_ONLY
+    if found.revocation is not None:
+        return f"{_MEND_REVOKED}{found.revocation.id}"
     return MEND.get(denied.code, "")
+
+
+def _in_short(entry: Revocation) -> str:
+    """What an entry means, for whoever wonders why this key is among it; its reason stands beside it."""
+    before = "" if entry.issued_before is None else f", issued before {http_date(int(entry.issued_before))}"
+    made = f"of {http_date(int(entry.created_at))} by {entry.by}"
+    return f"revocation {entry.id} {made}: {entry.kind} {entry.value}{before}"
+
+
+def _left(uses: Uses, inbound: Inbound) -> Iterator[str]:
+    """How many uses are left; nothing where that is unknown."""
+    if uses.released:
+        yield "Its holder has given it back: no use is left."
+    elif uses.left is not None:
+        yield f"{uses.left} of {uses.allowed} use{'s' if uses.allowed > 1 else ''} left."
+    if uses.repeatable_until is not None:
+        yield f"{inbound.peer} may repeat its use until {http_date(int(uses.repeatable_until))}."
 
 
 def _is_bare_prefix(found: Judgement) -> bool:
@@ -187,3 +252,8 @@ def _times(uses: int) -> str:
 
 def _shown_path(inbound: Inbound) -> str:
     return inbound.raw_path.decode("latin-1")
+
+
+def _plain(text: str) -> str:
+    """Text that others wrote, safe for a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,44 +1,56 @@
 """`valetstore inspect`: what a key says in plain words, and whether this gateway would admit it now.
 
-Rule 1: it judges by the very gate that serves, on the settings and the ring as they stand.
-Rule 2: it uses nothing up. What has been used only the running gateway knows; it is asked with HEAD, which
-claims no use, and where it cannot be asked that is said.
+Rule 1: it judges by the very gate that serves, on the settings, the ring and the logs as they stand on the disk.
+Rule 2: it uses nothing up and writes nothing, and asks no gateway: it says the same whether one runs or not.
+Rule 3: a log that cannot be read is no answer: then what it would have said is unknown, and why is said.
 """
 
 import asyncio
-import http.client
 import re
 import time
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import click
 
 from valetstore.cli import explain
-from valetstore.cli.door import connection, doors
-from valetstore.cli.explain import READ_ONLY, Judgement, Use
+from valetstore.cli.explain import READ_ONLY, Judgement, Uses
 from valetstore.cli.options import Settings, json_option, print_json, settings_options
 from valetstore.config import Config
-from valetstore.datalock import holder
 from valetstore.errors import ConfigInvalid, Denied
-from valetstore.gateway import Gateway
-from valetstore.grants.grant import Admission, Grant
+from valetstore.gateway import Gateway, use_of
+from valetstore.grants.grant import Admission, Grant, Intent
 from valetstore.grants.native import Audience, Claims, Native, as_list, unproven
 from valetstore.grants.networks import plain_address
 from valetstore.grants.recognise import recognise
 from valetstore.inbound import Headers, Inbound
+from valetstore.journal import JournalDamaged
 from valetstore.keys.ringfile import RingFile
+from valetstore.owner import offline
+from valetstore.owner.owner import logs_are_expected
 from valetstore.policy.budget import BudgetBook
 from valetstore.policy.revocation import RevocationTable
 from valetstore.redact import redact
 from valetstore.replay.memory import MemoryReplaySet
 
 _METHOD_OF: Final = {"read": "GET", "list": "GET", "write": "PUT", "delete": "DELETE", "admin": "POST"}
-_SECONDS: Final = 5
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:([^\x00-\x08\x0a-\x1f\x7f]*)")
 
-_ADMITTED_FIRST: Final = frozenset({None, "not_found", "precondition_failed"})
-"""What a gateway answers to a HEAD only after it has looked whether a use is left; None is no refusal."""
+_UNPROVEN: Final = "its signature is not proven"
+_NOT_LOOKED_AT: Final = "it is refused before its uses are looked at"
+
+
+class _Key(NamedTuple):
+    """What is known of the key itself, whether it is admitted or not.
+
+    `claims` is None where they cannot be read; `is_proven` says whether the signature holds; `intent` is None where
+    the request asks for nothing that there is, `grant` where the key is not proven or not for this gateway.
+    """
+
+    claims: Claims | None
+    is_proven: bool
+    intent: Intent | None = None
+    grant: Grant | None = None
 
 
 @click.command("inspect", short_help="Say what a key allows, and whether it is admitted now.")
@@ -60,8 +72,8 @@ def command(
 
     If not: the code, the reason, and how to mend it. The signature is never printed. What the request would have to
     bring (method, source address, content type, headers) is taken as the key asks for it, unless options say
-    otherwise. Whether a key with limited uses has been used is asked of the running gateway with HEAD, which uses
-    nothing up; of a key for writing it cannot be asked. Exit status 0 admitted, 1 refused.
+    otherwise. What has been used and revoked is read in the gateway's logs, whether it runs or not; a use that an
+    upload has taken and not finished with is in none. Exit status 0 admitted, 1 refused.
     """
     config = settings.load()
     gateway = _gateway(config)
@@ -74,21 +86,62 @@ def command(
 
 
 def _judge(config: Config, gateway: Gateway, inbound: Inbound) -> Judgement:
-    claims = _claims(inbound, gateway)
+    key = _key(inbound, gateway)
+    unread = _take_revocations(config, gateway, key)
+    uses = _uses(config, gateway, inbound, key)
     admission: Admission | None = None
     denied: Denied | None = None
-    use: Use | None = None if claims is None or claims.uses is None else "unknown"
     try:
         admission = asyncio.run(gateway.admit(inbound))
-        # A profile may limit the uses of a key that says nothing of them.
-        use = None if admission.use is None else "unknown"
+        # The gate looks at the uses last; the store comes after it.
+        if uses is not None and uses.refusal is not None:
+            raise uses.refusal
         _refuse_read_only(config, admission)
-        if admission.use is not None:
-            use = _ask_running(config, admission)
     except Denied as refused:
         denied = refused
-        use = "used" if refused.code == "key_used" else use
-    return Judgement(inbound, claims, _is_proven(inbound, gateway), admission, denied, use)
+    revocation = gateway.revocations.get(str(denied.evidence.get("revocation", ""))) if denied else None
+    return Judgement(inbound, key.claims, key.is_proven, admission, denied, uses, revocation, unread)
+
+
+def _take_revocations(config: Config, gateway: Gateway, key: _Key) -> str:
+    """Let the gate judge by those that may mean the key; why they cannot be read, or ""."""
+    if key.grant is not None:
+        try:
+            expected = _logs_are_expected(config, gateway)
+            gateway.revocations = offline.revocations(config.data / "state", key.grant, expected=expected)
+        except JournalDamaged as damaged:
+            return str(damaged)
+    return ""
+
+
+def _uses(config: Config, gateway: Gateway, inbound: Inbound, key: _Key) -> Uses | None:
+    """What is left of a key with limited uses, and how the gate would refuse it for that; None for any other key."""
+    if key.grant is None or key.intent is None:
+        claimed = None if key.claims is None else key.claims.uses
+        return None if claimed is None else Uses("unknown", claimed, why=_NOT_LOOKED_AT if key.is_proven else _UNPROVEN)
+    use = use_of(key.grant, key.intent, inbound)
+    if use is None:
+        return None
+    try:
+        expected, skew = _logs_are_expected(config, gateway), config.keys.clock_skew_seconds
+        found = offline.uses(config.data / "state", use.identity, expected=expected, skew=skew)
+        found.look(use, inbound.now)
+    except JournalDamaged as damaged:
+        return Uses("unknown", use.allowed, why=str(damaged))
+    except Denied as denied:
+        if denied.code != "key_used":
+            return Uses("unknown", use.allowed, why=str(denied.evidence.get("reason", "")), refusal=denied)
+        return Uses("used", use.allowed, 0, released=found.released(use), refusal=denied)
+    left = found.left(use)
+    return Uses("unused" if left else "used", use.allowed, left, found.repeatable_until(use, inbound.now))
+
+
+def _logs_are_expected(config: Config, gateway: Gateway) -> bool:
+    """Whether there must be logs. Raises JournalDamaged where that cannot be told."""
+    try:
+        return logs_are_expected(config, gateway.keys)
+    except ConfigInvalid as invalid:
+        raise JournalDamaged(str(invalid)) from invalid
 
 
 def _gateway(config: Config) -> Gateway:
@@ -155,15 +208,20 @@ def _claims(inbound: Inbound, gateway: Gateway) -> Claims | None:
         return None
 
 
-def _is_proven(inbound: Inbound, gateway: Gateway) -> bool:
-    """Whether the signature holds; a key may be refused before it is looked at, or for another reason after."""
+def _key(inbound: Inbound, gateway: Gateway) -> _Key:
+    """Not by the gate: it may refuse a key before its signature is looked at, or for another reason after that."""
+    claims = _claims(inbound, gateway)
     try:
         credential = recognise(inbound, gateway.schemes)
-        credential.scheme.verify(inbound, credential, gateway.keys)
+        proof = credential.scheme.verify(inbound, credential, gateway.keys)
     except Denied as denied:
         # Claims that can be read were refused as such: `verify` reads none before the signature holds.
-        return denied.code == "key_malformed" and _claims(inbound, gateway) is not None
-    return True
+        return _Key(claims, denied.code == "key_malformed" and claims is not None)
+    grant = proof.grant.narrowed_by(proof.limits)
+    try:
+        return _Key(claims, True, credential.scheme.intent(inbound), grant)
+    except Denied:
+        return _Key(claims, True, None, grant)
 
 
 def _refuse_read_only(config: Config, admission: Admission) -> None:
@@ -174,35 +232,3 @@ def _refuse_read_only(config: Config, admission: Admission) -> None:
     bucket = config.buckets.get(intent.key.bucket)
     if bucket is not None and bucket.read_only:
         raise Denied("operation_not_allowed", READ_ONLY)
-
-
-def _ask_running(config: Config, admission: Admission) -> Use:
-    """Whether a use is left, as far as the running gateway tells. Raises what it refuses for the use's sake."""
-    running = holder(config.data)
-    url = _door(running.addresses, admission.grant) if running else None
-    if url is None or admission.intent.operation not in ("read", "list"):
-        return "unknown"
-    code = _head(url, admission.inbound)
-    if code in ("key_used", "replay_unavailable"):
-        raise Denied(code)
-    # Within the window a used key opens again for whoever used it: that it opens says nothing then.
-    return "unused" if code in _ADMITTED_FIRST and not admission.grant.window else "unknown"
-
-
-def _door(addresses: list[str], grant: Grant) -> str | None:
-    """Where to ask. A key for TLS alone would be refused at a plain listener, whatever its uses."""
-    return next((url for url in doors(addresses) if url.startswith("https://") or not grant.tls_only), None)
-
-
-def _head(url: str, inbound: Inbound) -> str | None:
-    """The code of the refusal that a HEAD meets, None where it is answered, "" where nothing can be said."""
-    asked = connection(url, _SECONDS, verified=False)
-    try:
-        headers = {name.decode(): value.decode("latin-1") for name, value in inbound.headers}
-        asked.request("HEAD", inbound.target.decode("latin-1"), headers=headers)
-        answer = asked.getresponse()
-        return answer.headers.get("X-Valet-Error", None if answer.status in (200, 304) else "")
-    except (OSError, ValueError, http.client.HTTPException):
-        return ""
-    finally:
-        asked.close()

@@ -67,7 +67,7 @@ def _damaged(config: Config) -> dict[str, str]:
     """What is wrong, by log; {} where all is well."""
     owner = Owner(config)
     owner.open(expected=logs_are_expected(config, RingFile(config.data).load()))
-    troubles = {"replay": owner.replay.trouble, "revocations": owner.revocations.trouble}
+    troubles = {"replay": owner.replay.why_not(time.time()), "revocations": owner.revocations.trouble}
     return {log: trouble for log, trouble in troubles.items() if trouble}
 
 

@@ -60,6 +60,7 @@ def _serve(config: Config, load: Loader, examples: bool) -> int:
     # Imported late: a web server takes a third of a second that no other command needs.
     from valetstore.edge.listeners import AddressTaken, bind, check_plain_http, show
 
+    _occupy_standard_streams()
     _raise_descriptor_limit()
     try:
         with DataLock(config.data) as lock:
@@ -84,6 +85,15 @@ def _serve(config: Config, load: Loader, examples: bool) -> int:
         click.echo(f"valetstore: {taken}", err=True)
         return EXIT_TAKEN
     return status
+
+
+def _occupy_standard_streams() -> None:
+    """Where one is closed, a socket would get its number, and a worker what is printed there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # what is written to it still fails
 
 
 def _raise_descriptor_limit() -> None:

@@ -49,7 +49,9 @@ _KIND_OF: Final[Mapping[str, Kind]] = {
 _MEMBERS: Final = (*_KIND_OF, "issued_before", "expires_at", "reason")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
-OnAdmitted = Callable[[], None]
+OnAdmitted = Callable[[str], None]
+"""Called with what is about to be done, for the audit."""
+
 _Operation = Callable[["Admin", Exchange, Admission, OnAdmitted], Awaitable[Reply]]
 
 
@@ -62,7 +64,7 @@ class Admin:
         self._clock = clock
 
     async def answer(self, exchange: Exchange, admission: Admission, on_admitted: OnAdmitted) -> Reply:
-        """The reply to an admitted request. `on_admitted` is called once nothing but its content can refuse it."""
+        """The reply to an admitted request. `on_admitted` is called once only the disk can refuse it."""
         entry_id = _entry_id(admission.intent.path)
         operations = _ON_ONE if entry_id else _ON_ALL
         operation = operations.get(admission.inbound.method)
@@ -73,9 +75,9 @@ class Admin:
 
     async def _add(self, exchange: Exchange, admission: Admission, on_admitted: OnAdmitted) -> Reply:
         async with Lease(self._gateway.replay, admission.use, self._clock) as lease:
-            on_admitted()
             wanted = self._wanted(json_object(await small_body(exchange, admission.inbound)), admission)
             self._gateway.recheck(admission, self._clock())
+            on_admitted(f"revokes {_in_words(wanted)}")
             await lease.committing()
             entry, is_new = await self._revocations.add(wanted)
             await lease.commit()
@@ -103,7 +105,7 @@ class Admin:
         async with Lease(self._gateway.replay, admission.use, self._clock) as lease:
             entry = self._entry(admission)
             await lease.committing()
-            on_admitted()
+            on_admitted(f"takes back {entry.id}, which revoked {_in_words(entry)}")
             if not await self._revocations.undo(entry.id):
                 raise _unknown()
             await lease.commit()
@@ -213,6 +215,11 @@ def json_object(body: bytes) -> Mapping[str, object]:
     if not isinstance(found, dict):
         raise _invalid("The body is not one JSON object with each member once.")
     return found
+
+
+def _in_words(entry: Revocation) -> str:
+    before = "" if entry.issued_before is None else f" issued before {http_date(int(entry.issued_before))}"
+    return f"{entry.kind} {entry.value}{before}"
 
 
 def _entry_id(path: str) -> str:

@@ -279,8 +279,11 @@ class Workers:
             hand.tell(text)
 
     async def _all_heard(self, number: int) -> None:
-        """Until every worker that lives has done what that number said; one that does not is replaced in a while."""
-        while any(hand.done < number for hand in self._hands.values()):
+        """Until every worker that lives has done what that number said; one that does not is replaced in a while.
+
+        Who is still being told what to begin with hears it before it accepts.
+        """
+        while any(hand.backlog is None and hand.done < number for hand in self._hands.values()):
             await self._something()
 
     async def _something(self) -> None:

@@ -23,7 +23,9 @@ WATCH_SECONDS: Final = 0.25
 """How often the key ring and the certificate are looked at."""
 
 _FIXED: Final = ("listen", "replay", "storage", "audit", "buckets")
-"""Tables that are read once: sockets, folders and sizes made from them are in use."""
+"""Tables that are read once: sockets, folders and sizes made from them are in use. All but what is only said to
+clients: `hsts-seconds`, and the CORS rules of a bucket.
+"""
 
 
 class Standing(NamedTuple):
@@ -50,7 +52,8 @@ class Files:
         """Read all of it again; False where something is broken, and then nothing has changed."""
         try:
             config = self._load_config()
-            fixed = [name for name in _FIXED if getattr(config, name) != getattr(self.standing.config, name)]
+            new = _reloaded(self.standing.config, config)
+            fixed = [name for name in _FIXED if getattr(config, name) != getattr(new, name)]
             if fixed:
                 log.warning("changes in %s hold after a restart", ", ".join(f"[{name}]" for name in fixed))
             stamp = self._ring_file.stamp()
@@ -59,8 +62,7 @@ class Files:
             log.error("the reload is refused, the old settings stay: %s", error)
             return False
         self._stamp = stamp
-        kept = {name: getattr(self.standing.config, name) for name in _FIXED}
-        self.standing = Standing(msgspec.structs.replace(config, **kept), ring, tls=tls)
+        self.standing = Standing(new, ring, tls=tls)
         log.info("settings, keys and certificate are reloaded")
         return True
 
@@ -97,3 +99,15 @@ class Files:
         document = self._ring_file.read()
         document.ring()  # raises where a record is wrong
         return document
+
+
+def _reloaded(old: Config, new: Config) -> Config:
+    """The new settings, with the old ones of what is fixed."""
+    replace = msgspec.structs.replace
+    kept = {name: getattr(old, name) for name in _FIXED}
+    kept["listen"] = replace(old.listen, hsts_seconds=new.listen.hsts_seconds)
+    kept["buckets"] = {
+        name: replace(bucket, cors=new.buckets[name].cors if name in new.buckets else bucket.cors)
+        for name, bucket in old.buckets.items()
+    }
+    return replace(new, **kept)

@@ -56,9 +56,10 @@ class Story:
         """A key was proven."""
         self._about = describe(grant, intent)
 
-    def admitted(self) -> None:
-        """The decision: the request is served."""
+    def admitted(self, reason: str = "") -> None:
+        """The decision: the request is served; `reason` says what is done where the operation alone does not."""
         if not self._decision:
+            self._reason = reason
             self._decide("admitted")
 
     def refused(self, denied: Denied) -> None:

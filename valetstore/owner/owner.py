@@ -5,6 +5,7 @@ Rule 2: what cannot be read refuses what it would have to decide, and nothing el
 the replay log is damaged, every key where the revocations are.
 """
 
+import time
 from typing import Final
 
 from valetstore.config import Config
@@ -53,7 +54,7 @@ class Owner:
         gauge = metrics.gauge
         gauge("valetstore_replay_entries", {}, self.replay.entries)
         gauge("valetstore_replay_entries_max", {}, lambda: self._entries_max)
-        gauge("valetstore_replay_available", {}, lambda: not self.replay.trouble)
+        gauge("valetstore_replay_available", {}, lambda: not self.replay.why_not(time.time()))
         gauge("valetstore_revocations", {}, lambda: len(self.revocations.table))
         gauge("valetstore_revocations_available", {}, lambda: not self.revocations.table.trouble)
 

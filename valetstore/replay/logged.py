@@ -81,6 +81,10 @@ class LoggedReplaySet:
         failure = self._journal.failure
         return f"{self._path}: {failure.strerror}" if failure is not None else ""
 
+    def why_not(self, now: float) -> str:
+        """As `trouble`, or that the clock is behind what the log has seen; "" where single use can be decided."""
+        return self.trouble or self._table.why_not_believed(now)
+
     @property
     def bytes_held(self) -> int:
         """How large the log is."""

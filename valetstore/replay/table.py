@@ -266,10 +266,16 @@ class ReplayTable:
 
     # The clock, and what it ends
 
+    def why_not_believed(self, now: float) -> str:
+        """What is wrong with the clock, as one sentence; "" where it is believed."""
+        if now >= self._clock - self._skew:
+            return ""
+        return f"the clock is {self._clock - now:.0f} s behind what was seen before"
+
     def _believe(self, now: float) -> None:
         """Expired entries were dropped by a later clock: an earlier one would let those keys in again."""
         if now < self._clock - self._skew:
-            raise unavailable("the clock has gone back")
+            raise unavailable(self.why_not_believed(now))
         if now > self._clock:
             self._clock = now
         if self._ends and self._ends[0] * END_SECONDS + self._skew < now:
