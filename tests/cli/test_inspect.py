@@ -200,7 +200,7 @@ def test_a_retired_signing_key_is_not_undone(tmp_path: Path) -> None:
 @contextmanager
 def away(path: Path) -> Iterator[None]:
     """A file that is not there for a while."""
-    aside = path.with_name("aside")
+    aside = path.with_name(f"{path.name}.aside")
     path.rename(aside)
     try:
         yield

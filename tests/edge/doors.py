@@ -1,4 +1,4 @@
-"""Ways to a gateway: plain, with several workers, over TLS, through nginx or Caddy. A test that takes a Door is for all.
+"""Ways to a gateway: plain, by several workers, over TLS, through nginx or Caddy. A test of a Door is for all.
 
 Rule 1: proxies are configured as the documentation tells operators to: paths untouched, Host kept.
 Rule 2: a proxy that is not installed skips its tests, and says what to install.

@@ -206,7 +206,7 @@ def test_sighup_takes_what_is_only_said_to_clients_at_once_and_warns_of_the_rest
     gate.process.send_signal(signal.SIGHUP)
     wait_until(lambda: gate.ask("GET", url, headers=proxied).headers["strict-transport-security"] == "max-age=90")
     assert gate.ask("GET", url, headers=proxied).headers["access-control-allow-origin"] == "https://new.example"
-    assert "changes in [listen] hold after a restart" in gate.log
+    wait_until(lambda: "changes in [listen] hold after a restart" in gate.log)
 
 
 @pytest.mark.parametrize("broken", ["not toml", "[limits]\nunknown = 1\n", "[limits]\nlist-entries-max = 0\n"])
