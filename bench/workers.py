@@ -3,8 +3,9 @@
     python -m bench.workers [--quick]
 
 Servers and load share all cores of this machine, so that the load takes from the workers what it needs itself; one
-worker is the owner too, several ask it over a channel. Gateways take turns within each round. Keys with one use are
-fresh for every request, and signed before the clock starts.
+worker is the owner too, several ask it over a channel. Gateways take turns within each round. Single use is
+measured beside the same requests with keys of any number of uses: each key is used once either way, and signed
+before the clock starts.
 """
 
 import asyncio
@@ -19,13 +20,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final, Self
 
 import uvloop
 
-from bench.gateway import Gateway
+from bench.gateway import EXPIRES_SECONDS, Gateway
 from bench.load import Job, Load, Outcome
 from bench.machine import CORES
 from bench.options import Bench, measure, parser
@@ -33,7 +35,7 @@ from bench.table import Spread, Table, size_text
 from valetstore.grants.native import REVOCATIONS_PATH, Claims
 from valetstore.keys.ring import INTERNAL_NAME
 from valetstore.keys.ringfile import RingFile
-from valetstore.signing import Signer, token_for
+from valetstore.signing import Signer, sign, token_for
 
 WORKERS: Final = (1, 2, 4)
 SIZES: Final = (2**10, 64 * 2**10)
@@ -83,6 +85,10 @@ CREW_COLUMNS: Final = (
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
+Target = Callable[[str, str], str]
+"""Signs a method and a path: what stands in the request line."""
+
+
 class Crew(Gateway):
     """A gateway with so many workers, each on whichever core is free. Alone it is supervisor and worker at once."""
 
@@ -90,6 +96,7 @@ class Crew(Gateway):
         super().__init__(folder)
         self.workers = workers
         self._command += ["--workers", str(workers)]
+        self._subjects = count()
         self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notices.settimeout(ANSWER_SECONDS)
 
@@ -123,6 +130,10 @@ class Crew(Gateway):
     def owner_cpu_seconds(self) -> float:
         """The supervisor's own; with one worker that is all there is."""
         return super().cpu_seconds()
+
+    def fresh_target(self, method: str, path: str) -> str:
+        """Signed for any number of uses, and by its subject unlike any other: nothing that was cached fits it."""
+        return sign(self._signer, method, path, expires=EXPIRES_SECONDS, subject=f"bench-{next(self._subjects)}")
 
     def reload(self) -> float:
         """Seconds from SIGHUP until it says that every worker serves by what was read."""
@@ -225,12 +236,9 @@ def claims(bench: Bench) -> Table:
         names = count()
         for method, connections in CLAIMS:
             bench.say(f"workers: {method} with one use, connections: {connections}")
-            if method == "GET":
-                limited = [Lane(crew, _one_time_get(crew, connections)) for crew in crews]
-                free = [Lane(crew, _unlimited_get(crew, CLAIM_BYTES, connections)) for crew in crews]
-            else:
-                limited = [Lane(crew, _fresh_put(crew, crew.one_time_target, names, connections)) for crew in crews]
-                free = [Lane(crew, _fresh_put(crew, crew.target, names, connections)) for crew in crews]
+            make = _fresh_get if method == "GET" else partial(_fresh_put, names)
+            limited = [Lane(crew, make(crew, crew.one_time_target, connections)) for crew in crews]
+            free = [Lane(crew, make(crew, crew.fresh_target, connections)) for crew in crews]
             take_turns(bench, load, [lane for pair in zip(limited, free, strict=True) for lane in pair])
             for lane, beside in zip(limited, free, strict=True):
                 _claim_row(table, method, connections, lane, beside, limited[0])
@@ -272,17 +280,17 @@ def _unlimited_get(crew: Crew, size: int, connections: int) -> Callable[[float],
     return lambda seconds: Job(crew.host, crew.port, "GET", targets, [200], seconds, connections)
 
 
-def _one_time_get(crew: Crew, connections: int) -> Callable[[float], Job]:
+def _fresh_get(crew: Crew, target: Target, connections: int) -> Callable[[float], Job]:
+    """One object, asked for with a key of its own each time."""
+
     def job(seconds: float) -> Job:
-        targets = [crew.one_time_target("GET", _path(CLAIM_BYTES)) for _ in range(int(FRESH_PER_SECOND * seconds))]
+        targets = [target("GET", _path(CLAIM_BYTES)) for _ in range(int(FRESH_PER_SECOND * seconds))]
         return Job(crew.host, crew.port, "GET", targets, [200], seconds, connections, once=True)
 
     return job
 
 
-def _fresh_put(
-    crew: Crew, target: Callable[[str, str], str], names: Iterator[int], connections: int
-) -> Callable[[float], Job]:
+def _fresh_put(names: Iterator[int], crew: Crew, target: Target, connections: int) -> Callable[[float], Job]:
     """New objects, each with a key of its own."""
 
     def job(seconds: float) -> Job:

@@ -14,6 +14,7 @@ import pytest
 from tests.edge.doors import make_certificate
 from tests.gate import Gate, run_cli
 from valetstore.datalock import DataLock
+from valetstore.journal import replace
 
 Start = Callable[..., Gate]
 REVOKED_KINDS = {"--signing-key": "default", "--subject": "carol", "--prefix": "/photos/"}
@@ -241,8 +242,6 @@ def test_a_clock_behind_the_log_is_a_refusal(start: Start) -> None:
     gate.stop()
     url = gate.sign("GET", "/photos/x", uses=1)
     assert inspected(gate, url)["use"] == "unused"
-    from valetstore.journal import replace
-
     replace(gate.data / "state/replay.log", [b"\x02" + bytes(8)], time.time() + 3600)
     found = inspected(gate, url, status=1)
     assert (found["code"], found["use"], found["uses_left"]) == ("replay_unavailable", "unknown", None)

@@ -347,7 +347,8 @@ def watched() -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
     if not getattr(sys, "_valetstore_watched", False):
         sys.addaudithook(_watch)
         sys._valetstore_watched = True  # type: ignore[attr-defined]
-    _watched = seen = []
+    seen: list[tuple[str, tuple[Any, ...]]] = []
+    _watched = seen
     try:
         yield seen
     finally:

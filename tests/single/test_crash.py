@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -231,8 +231,8 @@ CALLS: Final = (
     "write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendfile,fsync,fdatasync,ftruncate,"
     "linkat,rename,renameat,renameat2,unlinkat,mkdirat,fsetxattr,flock"
 )
-LAST_MOMENT: Final = 100_000
-"""Microseconds."""
+LAST_MOMENT_SECONDS: Final = 0.25
+"""How long a process lives on once one of its threads is held."""
 ONE_OF_EACH: Final = "[storage]\nstorage-threads = 1\n"
 """strace counts calls by thread: with one of each kind the number of a call says which step it is."""
 
@@ -245,9 +245,9 @@ def _strace(request: pytest.FixtureRequest) -> None:
 
 @dataclass
 class Tracer:
-    """strace on processes that run, with the calls above; `step` (its name, its number) is the end of its process.
+    """strace on processes that run, with the calls above; at `step` (its name, its number) its thread is held.
 
-    Not at once: whatever does not wait for that step goes on for a moment, so that a promise made too early is kept.
+    So whatever does not wait for that step goes on, and a promise made too early is heard; then `kill` ends it.
     """
 
     folder: Path
@@ -269,7 +269,7 @@ class Tracer:
         command = ["strace", "-f", "-o", str(self.calls), "-e", f"trace={CALLS}", "-e", "signal=none"]
         if self.step is not None:
             call, number = self.step
-            command += ["-e", f"inject={call}:signal=KILL:delay_enter={LAST_MOMENT}:when={number}"]
+            command += ["-e", f"inject={call}:delay_enter=20000000:when={number}"]
         for process in self.processes:
             command += ["-p", str(process)]
         with open(self.said, "wb") as out:
@@ -284,6 +284,16 @@ class Tracer:
         # Not asked to: it would wait for what it has killed, and that for its parent.
         self.tracer.kill()
         self.tracer.wait(10)
+
+    def kill(self, deed: Callable[[], Answer | None]) -> Answer | None:
+        """Let it begin with that, and end all that is traced where it is held, or where it is done."""
+        with ThreadPoolExecutor(1) as pool:
+            doing = pool.submit(deed)
+            wait([doing], LAST_MOMENT_SECONDS)
+            for process in self.processes:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            return doing.result()
 
     def _attached(self) -> bool:
         return self.said.read_text("utf-8", "replace").count("attached") >= len(self.processes)
@@ -361,15 +371,15 @@ def test_one_process_killed_at_any_step(alone: Gate, tmp_path: Path, name: str) 
         assert deed.do(alone, target)
         time.sleep(0.1)
     steps = tracer.steps()
+    print("STEPS", name, steps)
     assert len(steps) >= (3 if name == "claim" else 8), steps
     before, after = 0, 0
     for call, number in steps:
         path = f"/k/{call}-{number}"
         target = deed.prepared(keys, path)
-        with Tracer(tmp_path, [alone.process.pid], (call, number)):
-            answer = deed.do(alone, target)
-        if alone.process.poll() is None:
-            alone.kill()  # that step did not come this time: the crash comes after the answer
+        with Tracer(tmp_path, [alone.process.pid], (call, number)) as tracer:
+            answer = tracer.kill(lambda target=target: deed.do(alone, target))  # type: ignore[misc]
+        alone.process.wait(10)
         restart(alone)
         if deed.judge(alone, keys, path, target, answer):
             before += 1
@@ -392,12 +402,13 @@ def test_a_worker_killed_at_any_step(start: Start, tmp_path: Path, name: str) ->
         assert deed.do(gate, target)
         time.sleep(0.1)
     steps = tracer.steps()
+    print("STEPS", name, steps)
     before, after = 0, 0
     for call, number in steps:
         path = f"/k/{call}-{number}"
         target = deed.prepared(keys, path)
-        with Tracer(tmp_path, gate.workers(), (call, number)):
-            answer = deed.do(gate, target)
+        with Tracer(tmp_path, gate.workers(), (call, number)) as tracer:
+            answer = tracer.kill(lambda target=target: deed.do(gate, target))  # type: ignore[misc]
         wait_until(lambda: len(gate.workers()) > 0, 10)
         time.sleep(0.2)  # until the owner knows
         if deed.judge(gate, keys, path, target, answer):
@@ -421,10 +432,8 @@ def test_an_owner_killed_at_any_step(start: Start, tmp_path: Path) -> None:
     for call, number in steps:
         path = f"/k/{call}-{number}"
         target = deed.prepared(keys, path)
-        with Tracer(tmp_path, [gate.process.pid], (call, number)):
-            answer = deed.do(gate, target)
-        if gate.process.poll() is None:
-            gate.process.kill()
-            gate.process.wait(10)
+        with Tracer(tmp_path, [gate.process.pid], (call, number)) as tracer:
+            answer = tracer.kill(lambda target=target: deed.do(gate, target))  # type: ignore[misc]
+        gate.process.wait(10)
         restart(gate)
         deed.judge(gate, keys, path, target, answer)
