@@ -228,7 +228,7 @@ def test_all_that_a_key_has_can_be_spent_at_once_where_all_of_it_is_limited() ->
         by = make_minter("HS256", "some", profile)
         inbound = ask("POST", "/_valet/release", token=by.token(claims(**more)))
         use = whole_use(gateway(KeyRing([by.record])).holder(inbound)[1], inbound)
-        return use and use.allowed
+        return None if use is None else use.allowed
 
     assert whole(Profile()) is None
     assert whole(Profile(), **ONCE | {"uses": 3}) == 3

@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valetstore import journal_format
-from valetstore.journal import GROUP_BYTES_MAX, Journal, JournalDamaged, Recovered, replace, salvaged
+from valetstore.journal import Journal, JournalDamaged, Recovered, replace, salvaged
+from valetstore.journal import format as journal_format
+from valetstore.journal.log import GROUP_BYTES_MAX
 
 NOW = 1_800_000_000.0
 
@@ -442,7 +443,7 @@ def test_a_disk_that_cannot_be_read_is_damage(tmp_path: Path, monkeypatch: pytes
     def failing(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    for name in ("valetstore.journal.scan", "os.read"):
+    for name in ("valetstore.journal.log.scan", "os.read"):
         with monkeypatch.context() as patch:
             patch.setattr(name, failing)
             with pytest.raises(JournalDamaged, match="cannot be read: Input/output error"):
@@ -509,7 +510,7 @@ def test_a_full_volume_fails_all_that_wait_and_loses_nothing(tmp_path: Path) -> 
 
 
 def test_after_a_failure_the_disk_is_asked_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("valetstore.journal.RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("valetstore.journal.log.RETRY_SECONDS", 0.2)
 
     async def story(journal: Journal) -> None:
         with no_file_larger_than(journal.bytes_held), pytest.raises(OSError, match="too large"):
@@ -556,7 +557,7 @@ def test_a_fault_of_the_writer_itself_fails_those_who_wait(tmp_path: Path, monke
 
     async def story(journal: Journal) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("valetstore.journal.group", broken)
+            patch.setattr("valetstore.journal.files.group", broken)
             with pytest.raises(OSError, match="MemoryError"):
                 await journal.append(b"lost", NOW)
         assert journal.failure is not None

@@ -17,7 +17,7 @@ import pytest
 from tests.gate import Answer, Gate
 from tests.single.crowd import Keys, same_again
 from valetstore.journal import Journal
-from valetstore.journal_format import HEADER_BYTES, ID_BYTES, MAGIC, group, seed_of
+from valetstore.journal.format import HEADER_BYTES, ID_BYTES, MAGIC, group, seed_of
 from valetstore.replay.table import ReplayTable
 
 SKEW_SECONDS: Final = 1
@@ -204,7 +204,6 @@ TAILS: Final[dict[str, Damage]] = {
     "no mark": delete("replay.mark"),
     "torn mark": lambda state: os.truncate(state / "replay.mark", 11),
     "no mark, half a group": both(delete("replay.mark"), half_a_group("replay")),
-    "revocations: garbage": append("revocations", b"\xa5" * 7),
     "revocations: half a group": half_a_group("revocations"),
     "revocations: no mark": delete("revocations.mark"),
 }
@@ -220,7 +219,7 @@ def test_a_torn_tail_is_dropped_with_a_warning(past: Past, tmp_path: Path, name:
         assert {gate.ask("GET", target).code for target in past.used + past.fresh} == {"key_used"}
 
 
-@pytest.mark.parametrize("count", [1, 4, 5, 11, 20])
+@pytest.mark.parametrize("count", [1, 4, 5, 20])
 def test_a_last_group_that_is_cut_costs_no_more_than_itself(past: Past, tmp_path: Path, count: int) -> None:
     with after(past, tmp_path, cut("replay", count)) as gate:
         holds(gate, past, but_last=int(count >= RECORD_CUT_MIN))
@@ -238,11 +237,10 @@ def test_two_workers_find_what_one_left(past: Past, tmp_path: Path) -> None:
 # --- damage --------------------------------------------------------------------------------------------
 
 DAMAGES: Final[dict[str, Damage]] = {
-    **{f"a bit at {share}": flip("replay", share) for share in (0.0, 0.08, 0.3, 0.5, 0.7, 0.95, 1.0)},
+    **{f"a bit at {share}": flip("replay", share) for share in (0.0, 0.1, 0.5, 0.8, 1.0)},
     "half": shorten("replay", 0.5),
     "empty": shorten("replay", 0.0),
     "deleted": delete("replay.log"),
-    "deleted with its mark": delete("replay.log", "replay.mark"),
     "deleted with its mark and the format": delete("replay.log", "replay.mark", "format"),
     "a folder": replaced_by_folder("replay"),
     "its mark is a folder": both(delete("replay.mark"), lambda state: (state / "replay.mark").mkdir()),
@@ -393,7 +391,6 @@ REVOCATION_DAMAGES: Final[dict[str, Damage]] = {
     "a bit": flip("revocations", 0.5),
     "half": shorten("revocations", 0.5),
     "empty": shorten("revocations", 0.0),
-    "deleted": delete("revocations.log"),
     "deleted with its mark": delete("revocations.log", "revocations.mark"),
     "a folder": replaced_by_folder("revocations"),
 }

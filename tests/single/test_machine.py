@@ -102,11 +102,14 @@ class Machine(RuleBasedStateMachine):
         """Nothing of what the gateway wrote may show a fault or a key."""
         if self.gate.process is None:
             return
-        for key in self.keys[-12:]:
-            self.is_as_the_model_says(key)
-        if self.gate.process.poll() is None:
+        try:
+            for key in self.keys[-12:]:
+                self.is_as_the_model_says(key)
             assert self.gate.stop() == 0
-        inspect(self.gate)
+            inspect(self.gate)
+        finally:
+            if self.gate.process.poll() is None:
+                self.gate.kill()
 
     # --- asking ------------------------------------------------------------------------------------------
 
@@ -398,7 +401,7 @@ def test_the_gateway_is_what_its_model_says(tmp_path: Path) -> None:
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=3,
+            max_examples=2,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -21,7 +21,8 @@ from valetstore.config import Config
 from valetstore.datalock import DataHeld, DataLock
 from valetstore.keys.ringfile import RingFile
 from valetstore.owner import revocations
-from valetstore.owner.owner import Owner, logs_are_expected
+from valetstore.owner.offline import troubles
+from valetstore.owner.owner import logs_are_expected
 from valetstore.replay import logged
 
 EXIT_HELD = 3
@@ -65,10 +66,8 @@ def command(settings: Settings, yes: bool, as_json: bool) -> int:
 
 def _damaged(config: Config) -> dict[str, str]:
     """What is wrong, by log; {} where all is well."""
-    owner = Owner(config)
-    owner.open(expected=logs_are_expected(config, RingFile(config.data).load()))
-    troubles = {"replay": owner.replay.why_not(time.time()), "revocations": owner.revocations.trouble}
-    return {log: trouble for log, trouble in troubles.items() if trouble}
+    expected = logs_are_expected(config, RingFile(config.data).load())
+    return troubles(config.data / "state", expected=expected, now=time.time(), skew=config.keys.clock_skew_seconds)
 
 
 def _repair(config: Config, damaged: dict[str, str]) -> list[str]:

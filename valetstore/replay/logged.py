@@ -16,7 +16,7 @@ from typing import Final
 
 from valetstore.grants.grant import Use
 from valetstore.journal import Journal, JournalDamaged, replace, salvaged
-from valetstore.journal_format import FRAME_BYTES
+from valetstore.journal.format import FRAME_BYTES
 from valetstore.replay.promise import Reservation
 from valetstore.replay.table import RECORD_BYTES, Change, ReplayTable, trusted_record, unavailable
 

@@ -24,20 +24,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from valetstore.journal_format import (
-    ID_BYTES,
-    Found,
-    Mark,
-    first_group,
-    frame,
-    group,
-    has_later_group,
-    salvage,
-    scan,
-    seed_of,
-    time_of_torn,
-    unpack_mark,
-)
+from valetstore.journal.files import BLOCK_BYTES, FLAGS, JournalDamaged, LogFile, sync_folder
+from valetstore.journal.format import Found, frame, salvage, scan, time_of_torn
+from valetstore.journal.reading import has_tail, mark_of
 
 RETRY_SECONDS: Final = 1.0
 """How long after a failed write the next one is refused without asking the disk."""
@@ -48,14 +37,7 @@ GROUP_BYTES_MAX: Final = 1 << 20
 SYNC_BYTES: Final = 1 << 20
 """While the log is rewritten, appends wait behind syncs of about this much."""
 
-_BLOCK_BYTES: Final = 4096
 _READ_BYTES: Final = 1 << 20
-_FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-_MODE: Final = 0o600
-
-
-class JournalDamaged(Exception):  # noqa: N818 - reads as what happened
-    """The log is not what was acknowledged, or cannot be read: one sentence with the file and what is wrong."""
 
 
 class Recovered(NamedTuple):
@@ -76,10 +58,10 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._new = path.with_name(path.name + ".new")
-        self._mark = _MarkFile(path.with_name(path.stem + ".mark"))
-        self._file: _File | None = None
+        self._mark = mark_of(path)
+        self._file: LogFile | None = None
         self._rewriting = False
-        self._copy: _File | None = None
+        self._copy: LogFile | None = None
         self._copy_failure: OSError | None = None
         self._owed: list[bytes] = []
         self._failure: OSError | None = None
@@ -98,7 +80,7 @@ class Journal:
             self._new.unlink()
         mark = self._mark.read()
         try:
-            fd = os.open(self.path, os.O_RDONLY | _FLAGS)
+            fd = os.open(self.path, os.O_RDONLY | FLAGS)
         except FileNotFoundError:
             if expected or mark is not None:
                 raise JournalDamaged(f"{self.path}: the log is missing") from None
@@ -108,7 +90,7 @@ class Journal:
         found, file = self._read(fd, each)
         warning = "" if mark and mark.acknowledged else f"{self.path}: its mark is missing or torn and is made anew"
         clock = found.clock
-        if self._has_tail(found, mark):
+        if has_tail(self.path, found, mark):
             self._owed = list(salvage(found.rest))
             for record in self._owed:
                 each(record)
@@ -248,7 +230,7 @@ class Journal:
         if self._file is not None:
             self._file.distrust()
 
-    def _writable(self, now: float) -> "_File":
+    def _writable(self, now: float) -> "LogFile":
         """The log, ready to be written: created, or opened anew after a failure. Raises OSError."""
         if self._file is not None and self._file.trusted:
             return self._file
@@ -260,7 +242,7 @@ class Journal:
             # What was whole in a torn tail goes with it: it must not be lost between two steps, nor overtaken.
             self._file.reopen(self.path, [frame(record) for record in self._owed], now)
             self._owed = []
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         assert self._file is not None
         acknowledged = {self._file.log_id: self._file.sequence}
         if not self._mark.write(acknowledged):
@@ -282,7 +264,7 @@ class Journal:
         """A new log under the name, durable. Its mark comes later, and so never promises too much."""
         if os.path.lexists(self.path):  # a volume that was mounted meanwhile: what is in it was not read
             raise OSError(errno.EEXIST, "a log has appeared where there was none")
-        file = _File.create(self._new, now)
+        file = LogFile.create(self._new, now)
         try:
             file.sync()
             os.rename(self._new, self.path)
@@ -290,9 +272,9 @@ class Journal:
             file.close()
             raise
         self._file = file
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
-    def _read(self, fd: int, each: Callable[[bytes], None]) -> "tuple[Found, _File]":
+    def _read(self, fd: int, each: Callable[[bytes], None]) -> "tuple[Found, LogFile]":
         """Scan the file behind a descriptor (which is closed): what it holds, and what is whole of it."""
         try:
             with open(fd, "rb", buffering=_READ_BYTES) as stream:
@@ -300,7 +282,7 @@ class Journal:
                 if not stat.S_ISREG(status.st_mode):
                     raise JournalDamaged(f"{self.path}: is not a plain file")
                 found = scan(stream, each)
-                tail_bytes = min(found.length, max(found.last_bytes, _BLOCK_BYTES))
+                tail_bytes = min(found.length, max(found.last_bytes, BLOCK_BYTES))
                 tail = os.pread(fd, tail_bytes, found.length - tail_bytes)
         except OSError as error:
             raise JournalDamaged(f"{self.path}: cannot be read: {error.strerror}") from error
@@ -309,35 +291,14 @@ class Journal:
         if found.log_id is None:
             raise JournalDamaged(f"{self.path}: it does not begin as a log does: the first group {found.why}")
         identity = (status.st_dev, status.st_ino)
-        return found, _File(-1, identity, found.log_id, found.sequence, found.length, tail)
-
-    def _has_tail(self, found: Found, mark: Mark | None) -> bool:
-        """Whether it has a tail to drop. Raises JournalDamaged where what was acknowledged is not all there."""
-        assert found.log_id is not None
-        following = found.sequence + 1
-        acknowledged = None
-        if mark is not None and mark.acknowledged:
-            if found.log_id not in mark.acknowledged:
-                raise JournalDamaged(f"{self.path}: the mark beside it belongs to another log")
-            acknowledged = mark.acknowledged[found.log_id]
-        if acknowledged is None:
-            # Without a mark anything complete may have been acknowledged.
-            is_damage = found.end == "bad"
-        elif acknowledged >= following:
-            # A disk that lied about its last sync may have cut the last group; nothing else explains a gap.
-            is_damage = not (acknowledged == following and found.end == "cut")
-        else:
-            is_damage = False
-        if is_damage or has_later_group(found.rest, found.log_id, following):
-            raise JournalDamaged(f"{self.path}: group {following}, at byte {found.length}, {found.why}")
-        return found.end != "clean"
+        return found, LogFile(-1, identity, found.log_id, found.sequence, found.length, tail)
 
     # Rewriting: the thread's part
 
     def _begin_copy(self, now: float) -> None:
         self._writable(now)
         self._copy_failure = None
-        self._copy = _File.create(self._new, now)
+        self._copy = LogFile.create(self._new, now)
 
     def _add_to_copy(self, framed: Sequence[bytes], now: float) -> None:
         copy = self._whole_copy()
@@ -366,7 +327,7 @@ class Journal:
         self._file, self._copy = copy, None
         old.close()
         try:
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             # Nobody knows which of both a power cut would leave: nothing is acknowledged until the folder
             # is durable, which `_writable` sees to.
@@ -374,7 +335,7 @@ class Journal:
             raise
         self._mark.write({copy.log_id: copy.sequence})
 
-    def _whole_copy(self) -> "_File":
+    def _whole_copy(self) -> "LogFile":
         if self._copy is None or self._copy_failure is not None:
             raise self._copy_failure or OSError(errno.ECANCELED, "the rewrite was given up")
         return self._copy
@@ -402,7 +363,7 @@ def replace(path: Path, records: Iterable[bytes], now: float) -> None:
     journal = Journal(path)
     with suppress(FileNotFoundError):
         journal._new.unlink()
-    file = _File.create(journal._new, now)
+    file = LogFile.create(journal._new, now)
     try:
         framed = [frame(record) for record in records]
         for at in range(0, len(framed), 1000):
@@ -412,20 +373,10 @@ def replace(path: Path, records: Iterable[bytes], now: float) -> None:
             journal._mark.path.unlink()
         journal._mark.create({file.log_id: file.sequence})
         os.rename(journal._new, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         file.close()
         journal._mark.close()
-
-
-def salvaged(path: Path) -> list[bytes]:
-    """Every record of a damaged log that can still be read; none where the file is missing or unreadable."""
-    try:
-        fd = os.open(path, os.O_RDONLY | _FLAGS)
-        with open(fd, "rb") as stream:
-            return list(salvage(stream.read()))
-    except OSError:
-        return []
 
 
 class _Waiter(NamedTuple):
@@ -434,174 +385,6 @@ class _Waiter(NamedTuple):
     framed: bytes
     now: float
     future: "asyncio.Future[None]"
-
-
-class _File:
-    """A log file that is written: its id, its last group and length, and its last durable bytes for Rule 3.
-
-    `length` and `sequence` count what was written, and for a file that is not being made, also synced.
-    """
-
-    def __init__(
-        self, fd: int, identity: tuple[int, int], log_id: bytes, sequence: int, length: int, tail: bytes
-    ) -> None:
-        self.fd = fd
-        self.identity = identity
-        self.log_id = log_id
-        self.sequence = sequence
-        self.length = length
-        self.unsynced_bytes = 0
-        self._seed = seed_of(log_id)
-        self._tail = tail
-
-    @classmethod
-    def create(cls, path: Path, now: float) -> "_File":
-        """A new file with its first group; nothing of it is durable yet. Raises OSError."""
-        with suppress(FileNotFoundError):
-            path.unlink()
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _MODE)
-        try:
-            log_id = os.urandom(ID_BYTES)
-            first = first_group(log_id, now)
-            _write_at(fd, first, 0)
-            status = os.fstat(fd)
-        except OSError:
-            os.close(fd)
-            with suppress(OSError):
-                path.unlink()
-            raise
-        return cls(fd, (status.st_dev, status.st_ino), log_id, 0, len(first), first)
-
-    @property
-    def trusted(self) -> bool:
-        """Whether it is open and nothing has failed on it."""
-        return self.fd >= 0
-
-    def distrust(self) -> None:
-        """After a failure: see Rule 3."""
-        self.close()
-
-    def commit(self, framed: Iterable[bytes], now: float) -> None:
-        """Write a group and sync it. Raises OSError, and nothing is counted then."""
-        data = group(self._seed, self.sequence + 1, now, framed)
-        _write_at(self.fd, data, self.length)
-        os.fdatasync(self.fd)
-        self._count(data)
-
-    def put(self, framed: Iterable[bytes], now: float) -> None:
-        """Write a group of a file that is being made; `sync` makes it durable. Raises OSError."""
-        data = group(self._seed, self.sequence + 1, now, framed)
-        _write_at(self.fd, data, self.length)
-        self._count(data)
-        self.unsynced_bytes += len(data)
-
-    def sync(self) -> None:
-        """All that was put is durable, and the file's size. Raises OSError."""
-        os.fsync(self.fd)
-        self.unsynced_bytes = 0
-
-    def reopen(self, path: Path, owed: Sequence[bytes], now: float) -> None:
-        """Open it anew, and make it exactly what is counted, durably; with one more group of what is `owed`.
-
-        Raises OSError. Those records lie where they are written already, so a crash meanwhile loses none.
-        """
-        more = group(self._seed, self.sequence + 1, now, owed) if owed else b""
-        fd = os.open(path, os.O_WRONLY | _FLAGS)
-        try:
-            status = os.fstat(fd)
-            if (status.st_dev, status.st_ino) != self.identity:
-                raise OSError(errno.ESTALE, "another file has taken the log's place")
-            _write_at(fd, self._tail + more, self.length - len(self._tail))
-            os.ftruncate(fd, self.length + len(more))
-            os.fsync(fd)
-        except OSError:
-            os.close(fd)
-            raise
-        self.fd = fd
-        if more:
-            self._count(more)
-
-    def close(self) -> None:
-        """Harmless twice."""
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1
-            with suppress(OSError):  # what had to be durable was synced
-                os.close(fd)
-
-    def _count(self, data: bytes) -> None:
-        self.sequence += 1
-        self.length += len(data)
-        # The last group, and the block it begins in: a failed write may spoil no more than what it shares with them.
-        self._tail = (self._tail + data)[-max(len(data), _BLOCK_BYTES) :]
-
-
-class _MarkFile:
-    """The mark beside a log. That it cannot be written is no failure of an append: the next open is less sharp."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._fd = -1
-
-    def read(self) -> Mark | None:
-        """None where it is missing, one that names no log where it is torn. Raises JournalDamaged if unreadable."""
-        try:
-            fd = os.open(self.path, os.O_RDONLY | _FLAGS)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise JournalDamaged(f"{self.path}: cannot be read: {error.strerror}") from error
-        try:
-            return unpack_mark(os.read(fd, _BLOCK_BYTES)) or Mark({})
-        except OSError as error:
-            raise JournalDamaged(f"{self.path}: cannot be read: {error.strerror}") from error
-        finally:
-            os.close(fd)
-
-    def write(self, acknowledged: dict[bytes, int], *, sync: bool = False) -> bool:
-        """Replace it in one write; whether that went well."""
-        try:
-            if self._fd < 0:
-                self._fd = os.open(self.path, os.O_WRONLY | _FLAGS)
-            _write_at(self._fd, Mark(acknowledged).pack(), 0)
-            if sync:
-                os.fdatasync(self._fd)
-        except OSError:
-            self.close()
-            return False
-        return True
-
-    def create(self, acknowledged: dict[bytes, int]) -> None:
-        """Make it, durably. Raises OSError."""
-        self.close()
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | _FLAGS, _MODE)
-        _write_at(self._fd, Mark(acknowledged).pack(), 0)
-        os.fsync(self._fd)
-        _sync_folder(self.path.parent)
-
-    def close(self) -> None:
-        """Harmless twice."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            with suppress(OSError):
-                os.close(fd)
-
-
-def _write_at(fd: int, data: bytes, at: int) -> None:
-    """All of it, or OSError: a short write is continued until it fails for a reason."""
-    written = os.pwrite(fd, data, at)
-    while written < len(data):
-        more = os.pwrite(fd, data[written:], at + written)
-        if not more:
-            raise OSError(errno.EIO, "nothing more could be written")
-        written += more
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _as_os_error(error: BaseException) -> OSError:
