@@ -42,8 +42,9 @@ SIZES: Final = (2**10, 64 * 2**10)
 RATE_CONNECTIONS: Final = 32
 CLAIM_BYTES: Final = 2**10
 CLAIMS: Final = (("GET", 1), ("GET", 16), ("GET", 64), ("PUT", 16))
-FRESH_PER_SECOND: Final = 6_000
-"""How many keys are made for each second of a round; one that runs out of them ends early."""
+FRESH_PER_SECOND: Final = {("GET", 16): 6_000, ("GET", 64): 6_000}
+"""How many keys are made for each second of a round, where it is not FEW_PER_SECOND; one that runs out ends early."""
+FEW_PER_SECOND: Final = 3_000
 WARM_SECONDS: Final = 0.2
 
 RELOADS: Final = 20
@@ -284,7 +285,7 @@ def _fresh_get(crew: Crew, target: Target, connections: int) -> Callable[[float]
     """One object, asked for with a key of its own each time."""
 
     def job(seconds: float) -> Job:
-        targets = [target("GET", _path(CLAIM_BYTES)) for _ in range(int(FRESH_PER_SECOND * seconds))]
+        targets = [target("GET", _path(CLAIM_BYTES)) for _ in range(_fresh("GET", connections, seconds))]
         return Job(crew.host, crew.port, "GET", targets, [200], seconds, connections, once=True)
 
     return job
@@ -294,10 +295,14 @@ def _fresh_put(names: Iterator[int], crew: Crew, target: Target, connections: in
     """New objects, each with a key of its own."""
 
     def job(seconds: float) -> Job:
-        targets = [target("PUT", f"/bench/new-{next(names)}") for _ in range(int(FRESH_PER_SECOND * seconds))]
+        targets = [target("PUT", f"/bench/new-{next(names)}") for _ in range(_fresh("PUT", connections, seconds))]
         return _put(crew, targets, seconds, connections, CLAIM_BYTES)
 
     return job
+
+
+def _fresh(method: str, connections: int, seconds: float) -> int:
+    return int(FRESH_PER_SECOND.get((method, connections), FEW_PER_SECOND) * seconds)
 
 
 def _put(crew: Crew, targets: list[str], seconds: float, connections: int, size: int) -> Job:
