@@ -16,8 +16,9 @@ import pytest
 
 from tests.edge.doors import make_certificate, mint, target
 from tests.gate import Gate, run_cli
-from valetstore.cli import revoke
-from valetstore.cli.revoke import _moment, _plain
+from valetstore.cli.keeper import with_keeper
+from valetstore.cli.options import plain
+from valetstore.cli.revoke import _moment
 from valetstore.config import Config, Storage
 from valetstore.datalock import DataHeld, DataLock
 from valetstore.errors import ConfigInvalid
@@ -160,9 +161,9 @@ def test_commands_at_once_all_do_what_they_say(resting: Gate) -> None:
 
 
 def test_who_holds_the_data_and_accepts_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revoke, "_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("valetstore.cli.keeper._PATIENCE_SECONDS", 0.5)
     with DataLock(tmp_path), pytest.raises(DataHeld, match="is served by"):
-        revoke._with_keeper(Config(storage=Storage(data=str(tmp_path))), lambda keeper: keeper.entries())
+        with_keeper(Config(storage=Storage(data=str(tmp_path))), lambda keeper: keeper.entries())
 
 
 def test_everything_can_be_revoked_and_that_be_undone(gate: Gate) -> None:
@@ -304,4 +305,4 @@ def test_moments_are_now_a_date_or_seconds() -> None:
 
 
 def test_nothing_in_a_list_reaches_the_terminal_as_a_control() -> None:
-    assert _plain("a\x1b[2Jb\u202e") == "a?[2Jb?"
+    assert plain("a\x1b[2Jb\u202e") == "a?[2Jb?"

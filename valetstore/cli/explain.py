@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 import click
 import msgspec
 
+from valetstore.cli.options import plain
 from valetstore.encoding import http_date
 from valetstore.errors import Denied
 from valetstore.grants.grant import Admission
@@ -91,7 +92,7 @@ class Judgement(NamedTuple):
 
 def tell(found: Judgement) -> None:
     """Print it for a person."""
-    click.echo("\n".join(_plain(line) for line in _lines(found)))
+    click.echo("\n".join(plain(line) for line in _lines(found)))
 
 
 def as_json(found: Judgement) -> dict[str, object]:
@@ -252,8 +253,3 @@ def _times(uses: int) -> str:
 
 def _shown_path(inbound: Inbound) -> str:
     return inbound.raw_path.decode("latin-1")
-
-
-def _plain(text: str) -> str:
-    """Text that others wrote, safe for a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -79,6 +79,11 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
+def plain(text: str) -> str:
+    """Text that others wrote, safe for a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
