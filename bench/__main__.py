@@ -1,6 +1,6 @@
 """All benches, or those that are named: `python -m bench [PART ...] [--quick] [--json FILE]`."""
 
-from bench import budgets, memory, replay, revocations, serve, upload, verify
+from bench import budgets, memory, replay, revocations, serve, upload, verify, workers
 from bench.options import measure, parser
 
 PARTS = {
@@ -11,6 +11,9 @@ PARTS = {
     "budgets": budgets.run,
     "replay": replay.run,
     "revocations": revocations.run,
+    "workers": workers.rates,
+    "claims": workers.claims,
+    "crew": workers.crew,
 }
 
 if __name__ == "__main__":

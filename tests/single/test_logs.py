@@ -17,13 +17,10 @@ import pytest
 from tests.gate import Answer, Gate
 from tests.single.crowd import Keys, same_again
 from valetstore.journal import Journal
-from valetstore.journal.format import HEADER_BYTES, ID_BYTES, MAGIC, group, seed_of
+from valetstore.journal.format import HEADER_BYTES, ID_BYTES, MAGIC, SEAL_BYTES, group, seed_of
 from valetstore.replay.table import ReplayTable
 
 SKEW_SECONDS: Final = 1
-RECORD_CUT_MIN: Final = 5
-"""Bytes off the end from which on the last record itself is cut, and not only its group's check."""
-
 Damage = Callable[[Path], object]
 
 
@@ -127,7 +124,7 @@ def half_a_group(log: str) -> Damage:
 
     def damage(state: Path) -> None:
         data = (state / f"{log}.log").read_bytes()
-        log_id = data[: data.index(MAGIC, 1)][-ID_BYTES - 4 : -4]
+        log_id = data[: data.index(MAGIC, 1)][-ID_BYTES - SEAL_BYTES : -SEAL_BYTES]
         more = group(seed_of(log_id), data.count(MAGIC), time.time(), [b"\0" * 100])
         append(log, more[: HEADER_BYTES + 40])(state)
 
@@ -219,10 +216,11 @@ def test_a_torn_tail_is_dropped_with_a_warning(past: Past, tmp_path: Path, name:
         assert {gate.ask("GET", target).code for target in past.used + past.fresh} == {"key_used"}
 
 
-@pytest.mark.parametrize("count", [1, 4, 5, 20])
+@pytest.mark.parametrize("count", [1, 5, 20, SEAL_BYTES, SEAL_BYTES + 5])
 def test_a_last_group_that_is_cut_costs_no_more_than_itself(past: Past, tmp_path: Path, count: int) -> None:
+    """And not even that while only its seal is: the record before it is whole."""
     with after(past, tmp_path, cut("replay", count)) as gate:
-        holds(gate, past, but_last=int(count >= RECORD_CUT_MIN))
+        holds(gate, past, but_last=int(count > SEAL_BYTES))
         assert "dropped" in gate.log
         last = past.used[-1]
         gate.ask("GET", last)

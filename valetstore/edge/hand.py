@@ -89,3 +89,4 @@ class Hand:
     def _silent(self) -> None:
         """It has closed its end, and all it said is heard."""
         self.silent.set()
+        self.fresh.set()  # nobody waits for its figures any more

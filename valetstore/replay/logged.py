@@ -175,21 +175,26 @@ class LoggedReplaySet:
         # The clock that is logged covers all that was forgotten, whatever moment this request is judged by.
         written = self._journal.submit(change.record, max(now, self._table.clock))
         self._undurable[use.identity] = written
+        # Its own future: `written` is for all who ask, and must not be cancelled with one of them.
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def settle(done: asyncio.Future[None]) -> None:
             """Not left to the caller, who may be cancelled while it waits."""
             if self._undurable.get(use.identity) is done:
                 del self._undurable[use.identity]
-            if done.exception() is not None and change.undo is not None:
+            error = done.exception()
+            if error is not None and change.undo is not None:
                 change.undo()
-            self._look_after(done)
+            self._look_after(error)
+            if told.done():
+                return
+            if isinstance(error, OSError) and change.undo is not None:
+                told.set_exception(unavailable(f"the log cannot be written: {error.strerror}"))
+            else:
+                told.set_result(None)
 
         written.add_done_callback(settle)
-        if change.undo is not None:
-            await self._durable(written)
-        else:
-            with suppress(OSError):
-                await asyncio.shield(written)
+        await told
 
     async def _durable(self, written: "asyncio.Future[None]") -> None:
         """Wait for a write; raises `replay_unavailable` where it fails."""
@@ -200,9 +205,8 @@ class LoggedReplaySet:
 
     # What has to be told and done now and then
 
-    def _look_after(self, done: "asyncio.Future[None]") -> None:
+    def _look_after(self, error: BaseException | None) -> None:
         """After every write: alarms, and the log's size."""
-        error = done.exception()
         if isinstance(error, OSError):
             self._tell_failure(error)
             return
