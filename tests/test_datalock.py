@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from valetstore.datalock import DataHeld, DataLock, Holder, holder
+from valetstore.errors import ConfigInvalid
 
 
 def test_it_says_who_holds_it(tmp_path: Path) -> None:
@@ -49,3 +50,14 @@ def test_where_nothing_can_be_written_it_is_held_all_the_same(
         DataLock(tmp_path)
     lock.close()
     DataLock(tmp_path).close()
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Whoever owns the folder must not have root empty a file elsewhere."""
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    (tmp_path / "data" / "state").mkdir(parents=True)
+    (tmp_path / "data" / "state" / "lock").symlink_to(victim)
+    with pytest.raises(ConfigInvalid, match="cannot be written"):
+        DataLock(tmp_path / "data")
+    assert victim.read_text() == "kept"

@@ -136,6 +136,7 @@ class Bound:
     host: str
     path: bytes
     name: str = "bound"
+    signs_method: bool = True
     asked: list[str] = field(default_factory=list)
 
     def recognises(self, inbound: Inbound) -> list[Credential]:

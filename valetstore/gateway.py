@@ -20,7 +20,7 @@ from valetstore.keys.ring import KeyRing
 from valetstore.pasted import prove
 from valetstore.policy.budget import BudgetBook, Budgets, charges_of
 from valetstore.policy.request import enforce, enforce_holding
-from valetstore.policy.revocation import RevocationTable
+from valetstore.policy.revocation import SKEW_SECONDS_MAX, RevocationTable
 from valetstore.replay.promise import ReplaySet
 
 
@@ -89,7 +89,7 @@ class Gateway:
         return any(scheme.recognises(inbound) for scheme in self.schemes)
 
     def recheck(self, admission: Admission, now: float) -> None:
-        """Revocation once more, before an upload is published: it may have lasted. Raises `key_revoked`."""
+        """Revocation once more, after the last wait before something is done or shown. Raises `key_revoked`."""
         key = self.keys.named(admission.grant.signing_key)
         if key is None or (key.record.retires_at is not None and now >= key.record.retires_at):
             raise Denied("key_revoked", "Its signing key was retired meanwhile.")
@@ -109,6 +109,11 @@ class Gateway:
         except Denied as denied:
             raise denied.because(dialect=scheme.name, operation=intent.operation) from None
         return intent, proof.grant.narrowed_by(proof.limits)
+
+    def check_source(self, inbound: Inbound) -> None:
+        """Raise `rate_limited` where too many verifications have failed from there. `admit` does it by itself."""
+        if inbound.peer is not None:
+            self.budgets.check(address_group(inbound.peer), inbound.now)
 
     @contextmanager
     def _counting(self, inbound: Inbound) -> Iterator[None]:
@@ -133,13 +138,16 @@ class Gateway:
 
 
 def use_of(grant: Grant, intent: Intent, inbound: Inbound) -> Use | None:
-    """What the replay set must remember of this request; None where the key's uses are not limited."""
+    """What the replay set must remember of this request; None where the key's uses are not limited.
+
+    It is remembered for the longest tolerance that can be set, not the one that is: a reload may raise that.
+    """
     uses = grant.uses_for(intent.operation)
     if uses is None:
         return None
     # Without an address nobody can be known to be the same client: the window opens for none.
     source, window = (str(inbound.peer), grant.window) if inbound.peer else ("", 0)
-    return Use(grant.identity, uses, window, source, grant.not_after + grant.skew, _useful_from(grant))
+    return Use(grant.identity, uses, window, source, grant.not_after + SKEW_SECONDS_MAX, _useful_from(grant))
 
 
 def whole_use(grant: Grant, inbound: Inbound) -> Use | None:
@@ -149,7 +157,8 @@ def whole_use(grant: Grant, inbound: Inbound) -> Use | None:
         uses = 1
     if uses is None:
         return None
-    return Use(grant.identity, uses, 0, str(inbound.peer or ""), grant.not_after + grant.skew, _useful_from(grant))
+    keep_until = grant.not_after + SKEW_SECONDS_MAX
+    return Use(grant.identity, uses, 0, str(inbound.peer or ""), keep_until, _useful_from(grant))
 
 
 def _useful_from(grant: Grant) -> float | None:

@@ -85,7 +85,7 @@ def prove(text: str, schemes: Sequence[Scheme], keys: KeyRing, now: float) -> Pr
             if first is None:
                 first = denied
             # Only a signature may hold with another method; what is not there or malformed stays so.
-            if denied.code != "signature_mismatch":
+            if denied.code != "signature_mismatch" or not credential.scheme.signs_method:
                 break
     assert first is not None
     if first.code == "signature_mismatch" and not first.detail:

@@ -45,6 +45,11 @@ class Told:
         self.words.append(([row.value for row in added], removed))
 
 
+def with_steady(options: dict[str, Any]) -> dict[str, Any]:
+    """Unless a test says otherwise, the clock never jumps: it goes as the steady one does."""
+    return {"steady": options["clock"]} | options
+
+
 def with_store(
     folder: Path,
     work: Callable[[RevocationStore], Awaitable[Result]],
@@ -55,7 +60,7 @@ def with_store(
     """Do something with the store of a folder, in a loop of its own, and close it."""
 
     async def run() -> Result:
-        store = RevocationStore(folder, **({"clock": Clock()} | options))
+        store = RevocationStore(folder, **with_steady({"clock": Clock()} | options))
         store.open(expected)
         try:
             return await work(store)
@@ -254,6 +259,56 @@ def test_what_expired_is_dropped_by_itself_and_told(tmp_path: Path, monkeypatch:
         assert told.words[-1] == ([], [row.id])
 
     with_store(tmp_path, wait, tell=told, clock=clock)
+
+
+def test_a_clock_that_jumps_ahead_and_back_brings_no_key_back(tmp_path: Path) -> None:
+    clock, steady = Clock(), Clock()
+
+    async def wait(store: RevocationStore) -> None:
+        await store.add(Revocation("", "key", ONE.hex(), expires_at=NOW + 86_400))
+        for _ in range(2 * int(KEEP_SECONDS) // 600):
+            steady.now += 600
+            clock.now = steady.now
+            await store.tidy()
+        clock.now += 3 * 86_400
+        await store.tidy()
+        assert len(store.table) == 1
+        clock.now -= 3 * 86_400
+        await store.tidy()
+        assert len(store.table) == 1
+        steady.now += 86_400 + KEEP_SECONDS
+        clock.now = steady.now
+        await store.tidy()
+        assert len(store.table) == 0
+
+    with_store(tmp_path, wait, clock=clock, steady=steady)
+
+
+def test_a_clock_that_was_wrong_from_the_start_has_dropped_nothing_for_good(tmp_path: Path) -> None:
+    """Once it is set right, the log says what is revoked."""
+    told, clock, steady = Told(), Clock(), Clock()
+
+    async def add(store: RevocationStore) -> None:
+        await store.add(Revocation("", "key", ONE.hex(), expires_at=NOW + 86_400))
+        row, _ = await store.add(wanted("undone"))
+        await store.undo(row.id)
+
+    async def wait(store: RevocationStore) -> None:
+        await store.tidy()
+        assert len(store.table) == 1, "too soon after the start to believe the clock"
+        for _ in range(2):
+            steady.now += KEEP_SECONDS
+            clock.now += KEEP_SECONDS
+            await store.tidy()
+        assert len(store.table) == 0
+        clock.now -= 3 * 86_400
+        await store.tidy()
+        assert [row.value for row in store.table] == [ONE.hex()]
+        assert told.words[-1] == ([ONE.hex()], [])
+
+    with_store(tmp_path, add)
+    clock.now += 3 * 86_400
+    with_store(tmp_path, wait, expected=True, tell=told, clock=clock, steady=steady)
 
 
 def test_ttl_max_bounds_what_is_kept(tmp_path: Path) -> None:
@@ -464,7 +519,7 @@ def test_after_any_history_the_store_holds_what_was_acknowledged(
     folder, clock = tmp_path_factory.mktemp("log"), Clock()
 
     async def run() -> None:
-        store = RevocationStore(folder, clock=clock)
+        store = RevocationStore(folder, clock=clock, steady=clock)
         store.open(False)
         model: dict[str, Revocation] = {}
         for step, number in steps:
@@ -484,7 +539,7 @@ def test_after_any_history_the_store_holds_what_was_acknowledged(
                 if step == "torn":
                     with open(folder / FILE, "ab") as file:
                         file.write(os.urandom(number))
-                store = RevocationStore(folder, clock=clock)
+                store = RevocationStore(folder, clock=clock, steady=clock)
                 store.open(True)
                 assert store.trouble == ""
             assert list(store.table) == list(model.values())

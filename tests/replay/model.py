@@ -123,14 +123,10 @@ class ReplayMachine(RuleBasedStateMachine):
         return (name, self.number, given)
 
     def hold(self, name: str, number: int) -> str | None:
-        """A reservation is needed again: lapsed, it is taken up if a use is left."""
+        """A reservation is needed again: what has lapsed is gone."""
         known = self.known[name]
-        left = known.left(self.now)
-        if number not in known.held:
-            if left <= 0:
-                return "key_used"
-            known.held[number] = self.now + LEASE_SECONDS
-        return None
+        known.left(self.now)
+        return None if number in known.held else "key_used"
 
     @rule(reservation=reservations)
     def renew(self, reservation: tuple[str, int, Reservation]) -> None:

@@ -225,6 +225,21 @@ def test_an_upload_that_dies_with_the_gateway_may_be_made_again(start: Start, wo
     assert answer.code == "key_used"
 
 
+def test_a_key_that_was_given_back_stays_so(start: Start) -> None:
+    gate = start("")
+    keys = Keys(gate)
+    keys.put("/k/read")
+    for uses, code in ((3, "key_used"), (None, "key_revoked")):
+        target = keys("GET", "/k/read", uses=uses)
+        answer = ask(gate, "POST", f"/_valet/release?{target.partition('?')[2]}", b"")
+        assert answer is not None
+        assert answer.status == 204
+        kill_all(gate)
+        after = ask(gate, "GET", target)
+        assert after is not None
+        assert after.code == code
+
+
 # --- at every step -------------------------------------------------------------------------------------
 
 CALLS: Final = (

@@ -11,19 +11,17 @@ import http.client
 import os
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final, NoReturn, Protocol, TypeVar
 
 import msgspec
 
 from valetstore.cli.door import connection, doors, is_loopback
-from valetstore.cli.options import Refused
+from valetstore.cli.options import Refused, check_user
 from valetstore.config import Config
 from valetstore.datalock import DataHeld, DataLock, Holder, holder
 from valetstore.encoding import http_date
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.grants.native import REVOCATIONS_PATH, Audience, Claims, Native
-from valetstore.keys.owner import hand_over
 from valetstore.keys.ring import INTERNAL_NAME, KeyRing
 from valetstore.keys.ringfile import RingFile
 from valetstore.owner.revocations import RevocationStore
@@ -34,6 +32,8 @@ from valetstore.signing import Signer, token_for
 _SECONDS: Final = 30
 _PATIENCE_SECONDS: Final = 10
 _PAGE: Final = 1_000
+_TOO_MANY: Final = 429
+_PAUSE_SECONDS: Final = 0.05
 
 Result = TypeVar("Result")
 
@@ -89,6 +89,7 @@ def with_keeper(config: Config, act: Callable[[Keeper], Result]) -> Result:
         running = holder(config.data)
         if running is not None and running.addresses:
             return act(_Gateway(running, ring_file))
+        check_user(config, "revoke")
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(DataLock(config.data))
@@ -137,8 +138,9 @@ class _Gateway:
             self._refused(status, text)
         return status == 204
 
-    def _ask(self, method: str, below: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Status and body of the answer at the first address that answers."""
+    def _ask(self, method: str, below: str, body: bytes | None = None, until: float = 0) -> tuple[int, bytes]:
+        """Status and body of the answer at the first address that answers; after `until` it is not tried again."""
+        until = until or time.monotonic() + _PATIENCE_SECONDS
         trouble = "it accepts nowhere that this machine can reach without verifying a certificate"
         for url in doors(self._running.addresses):
             asked = connection(url, _SECONDS, verified=not is_loopback(url))
@@ -146,13 +148,19 @@ class _Gateway:
             try:
                 asked.request(method, f"{REVOCATIONS_PATH}/{below}", body=body, headers=headers)
                 answer = asked.getresponse()
+                if answer.status == _TOO_MANY and time.monotonic() < until:
+                    time.sleep(_PAUSE_SECONDS)  # bad keys that come through this machine's own proxy count here too
+                    return self._ask(method, below, body, until)
                 return answer.status, answer.read()
             except (OSError, http.client.HTTPException) as error:
                 trouble = f"{url}: {error or type(error).__name__}"
             finally:
                 asked.close()
         who = f"process {self._running.pid}" if self._running.pid else "another process"
-        raise Refused(f"the gateway that serves this data directory ({who}) cannot be asked: {trouble}")
+        raise Refused(
+            f"the gateway that serves this data directory ({who}) cannot be asked: {trouble}; if it took the word and "
+            "did not answer in time, it may hold all the same: see `valetstore revoke --list`"
+        )
 
     def _token(self) -> str:
         now = int(time.time())
@@ -263,22 +271,8 @@ class _Log:
                 raise Refused(f"{folder}: {denied.evidence.get('reason') or denied.text}") from None
             finally:
                 await store.close()
-                _hand_over(folder)
 
         return asyncio.run(run())
-
-
-def _hand_over(folder: Path) -> None:
-    """Give what root has written here to whoever owns the folder, so that the daemon can read it."""
-    if os.geteuid() != 0:
-        return
-    for path in folder.glob("revocations.*"):
-        with contextlib.suppress(OSError):
-            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                hand_over(file, folder)
-            finally:
-                os.close(file)
 
 
 def _decoded(text: bytes, kind: type[Result]) -> Result:

@@ -12,6 +12,7 @@ import socket
 import time
 from typing import Final
 
+from valetstore import __version__
 from valetstore.edge.orders import Standing
 from valetstore.edge.tally import Board, SharedTally
 from valetstore.edge.tls import Pair
@@ -60,6 +61,8 @@ class Child:
     async def _serve(self) -> None:
         begin, orders = self._begin, self._orders
         assert orders
+        if begin.version != __version__:
+            raise ConfigInvalid(f"version {__version__} is installed and {begin.version} runs: restart the gateway")
         single = Single(RemoteReplaySet(self._asking), self._revocations, self._budgets)
         tally = SharedTally(Board(begin.rows, begin.board), begin.row, begin.secret)
         self._worker = worker = Worker(_standing(orders), single, begin.devices, tally)
@@ -69,6 +72,8 @@ class Child:
         self._apply(self._orders or orders)  # newer ones may have come meanwhile
         self._say_alive(with_figures=True)
         await self._drain.wait()
+        self._serving = False
+        self._say_alive(with_figures=False)
         await worker.drain()
         await worker.close()
         self._say_alive(with_figures=True)

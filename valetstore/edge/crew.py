@@ -2,7 +2,7 @@
 
 Rule 1: the listening sockets are shared: a worker that dies takes only its own connections with it, and what
 waits in the queue is accepted by the others.
-Rule 2: a worker that says nothing for `STUCK_SECONDS` is killed, whatever it does; one that ends is replaced.
+Rule 2: a worker that says nothing for 5 seconds is killed, whatever it does; one that ends is replaced.
 Rule 3: a worker that lives has heard every revocation that was acknowledged, and one that starts hears all of them
 before it accepts.
 """
@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from valetstore import __version__
 from valetstore.edge.daemon import WorkerFailed
 from valetstore.edge.hand import Hand
 from valetstore.edge.orders import Standing
@@ -32,10 +33,15 @@ from valetstore.policy.revocation import Revocation
 
 log = logging.getLogger(__name__)
 
-STUCK_SECONDS: Final = 5.0
 WATCH_SECONDS: Final = 0.25
+
+START_SECONDS: Final = 60.0
+REPLACEMENT_SECONDS: Final = 6.0
+"""How long a worker may take until it says anything: at the gateway's start, when the machine may be booting, and
+later, when others wait for it. Twice as long after each that was too slow."""
+
 PATIENCE_SECONDS: Final = 1.0
-"""How long the metrics wait for a worker's figures before they take its last ones."""
+"""How long the metrics wait for a worker's figures before they take its last ones, and its end for its last words."""
 
 PAUSE_SECONDS_MAX: Final = 5.0
 """The longest pause before another worker takes the place of one that ended as soon as it began."""
@@ -171,9 +177,9 @@ class Workers:
 
     async def _keep(self, row: int) -> None:
         """See to it that there is a worker in that row, until the end."""
-        pause = 0.0
+        pause, patience = 0.0, START_SECONDS
         while not self._ending.is_set():
-            hand = Hand(row, self)
+            hand = Hand(row, self, patience)
             try:
                 status = await self._live(hand)
             except OSError as error:
@@ -185,9 +191,10 @@ class Workers:
             self._over(hand)
             if self._ending.is_set():
                 return
-            if not hand.serving and self._failed is None:
+            if not hand.served and self._failed is None:
                 self._failed = status
                 self.heard()
+            patience = REPLACEMENT_SECONDS if hand.spoke else min(2 * patience, START_SECONDS)
             self._replaced += 1
             log.warning("worker %d ended (%s) and is replaced", row, _ended(status))
             lived = time.monotonic() - hand.started_at
@@ -208,6 +215,8 @@ class Workers:
                 ours.close()
                 raise
         self._hands[hand.row] = hand
+        if self._ending.is_set():  # while it was made: nobody will tell it
+            hand.kill()
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: hand.channel, sock=ours)
             await self._brief(hand)
@@ -223,14 +232,15 @@ class Workers:
     async def _brief(self, hand: Hand) -> None:
         """Say what it must know before it may accept, then all that was said meanwhile."""
         sockets = tuple(sock.fileno() for sock in self._sockets)
-        hand.channel.send(m.Begin(sockets, self._board.descriptor, self._count, hand.row, self._secret, self._devices))
+        board = self._board.descriptor, self._count, hand.row, self._secret
+        hand.channel.send(m.Begin(__version__, sockets, *board, self._devices))
         hand.channel.send(m.Suspect(tuple(self._suspect)))
         trouble = self._owner.revocations.table.trouble
         after = ""
         while chunk := self._owner.revocations.table.page(after, _CHUNK):
             hand.channel.send(m.Changed(0, tuple(chunk), (), trouble))
             after = chunk[-1].id
-            await asyncio.sleep(0)
+            await hand.channel.taken()
         hand.channel.send(m.Changed(0, trouble=trouble))
         backlog, hand.backlog = hand.backlog or [], None
         for text in backlog:
@@ -250,19 +260,30 @@ class Workers:
         self.heard()
 
     async def _watch(self) -> None:
-        """End workers that are silent. What this loop itself has missed is not held against them."""
+        """End workers that are silent, and those that do not come to an end."""
         last = time.monotonic()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             now = time.monotonic()
             late, last = now - last - WATCH_SECONDS, now
-            for hand in list(self._hands.values()):
-                if late > 1:
-                    hand.heard_at = max(hand.heard_at, now)
-                if now - hand.heard_at > STUCK_SECONDS:
-                    log.error("worker %d says nothing for %d s and is killed", hand.row, STUCK_SECONDS)
-                    hand.heard_at = now
-                    hand.kill()
+            try:
+                for hand in list(self._hands.values()):
+                    self._judge(hand, now, late)
+            except Exception:
+                log.exception("the workers could not be looked after")
+
+    def _judge(self, hand: Hand, now: float, late: float) -> None:
+        if late > 1:  # what this loop itself has missed is not held against them
+            hand.heard_at = max(hand.heard_at, now)
+        longest = self._standing.config.listen.drain_seconds + CUT_SECONDS
+        if now - hand.heard_at > hand.patience:
+            log.error("worker %d says nothing for %d s and is killed", hand.row, hand.patience)
+        elif hand.drains_since is not None and now - hand.drains_since > longest:
+            log.error("worker %d does not come to an end and is killed", hand.row)
+        else:
+            return
+        hand.heard_at, hand.drains_since = now, None
+        hand.kill()
 
     # --- words and answers -------------------------------------------------------------------------------
 

@@ -140,9 +140,11 @@ class Daemon:
     async def _reload(self) -> None:
         async with self._applying:
             self._notifier.reloading()
-            self._files.reload()
-            await self._apply(reopen=True)
-            self._notifier.ready("accepting")
+            try:
+                self._files.reload()
+                await self._apply(reopen=True)
+            finally:
+                self._notifier.ready("accepting")
 
     async def _look_at_files(self) -> None:
         async with self._applying:

@@ -11,8 +11,8 @@ from valetstore.owner import messages as m
 from valetstore.owner.channel import Channel
 from valetstore.owner.session import Session
 
-START_SECONDS: Final = 60.0
-"""How long a worker may take until it says anything: a machine that boots is slow."""
+STUCK_SECONDS: Final = 5.0
+"""How long a worker may say nothing once it has begun to."""
 
 
 class Overseer(Protocol):
@@ -32,16 +32,20 @@ class Overseer(Protocol):
 
 
 class Hand:
-    """One worker's process. `heard_at` is a monotonic time in seconds, in the future until it speaks."""
+    """One worker's process. `heard_at` is a monotonic time; it may be silent for `patience` seconds, more at first."""
 
-    def __init__(self, row: int, crew: Overseer) -> None:
+    def __init__(self, row: int, crew: Overseer, start_seconds: float) -> None:
         self.row = row
         self.channel: Channel[m.FromWorker] = Channel(m.FromWorker, self._heard, self._silent)
         self.session = crew.session(self.channel)
         self.process: asyncio.subprocess.Process | None = None
         self.started_at = time.monotonic()
-        self.heard_at = self.started_at + START_SECONDS
+        self.heard_at = self.started_at
+        self.patience = start_seconds
+        self.spoke = False
         self.serving = False
+        self.served = False
+        self.drains_since: float | None = None
         self.figures = Snapshot()
         self.fresh = asyncio.Event()
         self.silent = asyncio.Event()
@@ -64,6 +68,8 @@ class Hand:
 
     def _heard(self, message: m.FromWorker) -> None:
         self.heard_at = time.monotonic()
+        if not self.spoke:
+            self.spoke, self.patience = True, STUCK_SECONDS
         match message:
             case m.Asked():
                 self.session.asked(message)
@@ -82,8 +88,10 @@ class Hand:
             self.figures = message.figures
             self.fresh.set()
         self._crew.doubt(message.suspect)
-        if message.serving and not self.serving:
-            self.serving = True
+        if message.serving != self.serving:
+            self.serving = message.serving
+            self.served = self.served or self.serving
+            self.drains_since = None if self.serving else time.monotonic()
             self._crew.heard()
 
     def _silent(self) -> None:

@@ -76,6 +76,7 @@ class Objects:
         span = None
         if if_range_holds(inbound, info.etag, info.modified):
             span = requested_span(inbound.header("range"), info.size)
+        self._gateway.recheck(admission, time.time())
         if admission.use is not None:
             await self._gateway.replay.claim(admission.use, inbound.now)
         limits = self._config.limits
@@ -100,10 +101,10 @@ class Objects:
                 on_admitted()
                 with self._transfers.moving("in"):
                     await receive(exchange, admission, rules, upload, lease, self._config.limits)
-                rules.check_whole(exchange.bytes_in, await upload.finish())
-                self._gateway.recheck(admission, time.time())
-                info = await upload.seal(metadata)
+                rules.check_whole(exchange.bytes_in, await lease.during(upload.finish()))
+                info = await lease.during(upload.seal(metadata))
                 await lease.committing()
+                self._gateway.recheck(admission, time.time())  # after the last wait: what is acknowledged holds
                 created = await upload.publish(conditions, create_only=create_only)
                 await lease.commit()
             finally:
@@ -133,6 +134,7 @@ class Objects:
         async with Lease(self._gateway.replay, admission.use, time.time) as lease:
             await self._refuse_missing(admission, conditions)
             await lease.committing()
+            self._gateway.recheck(admission, time.time())
             on_admitted()
             if not await self._store.delete(admission, conditions):
                 raise Denied("not_found")
@@ -153,6 +155,7 @@ class Objects:
         check_beginning(after)
         limit = self._limit(inbound.parameter("limit"))
         page = await self._store.list(admission, prefix, after, limit)
+        self._gateway.recheck(admission, time.time())
         if inbound.method == "GET" and admission.use is not None:
             await self._gateway.replay.claim(admission.use, inbound.now)
         objects = [

@@ -36,7 +36,7 @@ async def receive(
                 arrived = time.monotonic()
                 exchange.bytes_in += len(data)
                 rules.check_so_far(exchange.bytes_in)
-                await upload.write(data)
+                await lease.during(upload.write(data))
                 await lease.keep()
                 now = time.monotonic()
                 pace.paused(now - arrived)

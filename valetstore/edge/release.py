@@ -1,6 +1,6 @@
 """POST /_valet/release: whoever holds a key gives it back, and nobody can use it again.
 
-Rule 1: it takes the key itself, and no other right: who could use a key up may as well do so.
+Rule 1: it takes the key itself, and no other right. So whoever holds a link that many share can end it for all.
 Rule 2: a key with limited uses is spent, like one that was used up; any other is revoked until its own end.
 """
 
@@ -35,6 +35,7 @@ class Releases:
         """
         if inbound.method != "POST":
             raise Denied("method_not_allowed", "Allowed is POST.", allow="POST")
+        self._gateway.check_source(inbound)
         if self._gateway.carries_key(inbound):
             intent, grant = self._gateway.holder(inbound)
             if await small_body(exchange, inbound):

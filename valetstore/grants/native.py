@@ -98,6 +98,7 @@ class Native:
     """The native scheme, with the settings it judges by: clock skew (seconds) and audience."""
 
     name = NAME
+    signs_method = False
 
     def __init__(self, skew: float = 0, audience: Audience | None = None) -> None:
         self.skew = skew

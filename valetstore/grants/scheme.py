@@ -10,9 +10,13 @@ Carrier = Literal["query", "header", "form", "cookie"]
 
 
 class Scheme(Protocol):
-    """One dialect. `verify` is pure and synchronous: it reads no clock, no socket, no file."""
+    """One dialect. `verify` is pure and synchronous: it reads no clock, no socket, no file.
+
+    `signs_method` says whether its signatures hold for one method alone.
+    """
 
     name: str
+    signs_method: bool
 
     def recognises(self, inbound: Inbound) -> "list[Credential]":
         """Every credential of this dialect in the request, well-formed or not; [] where there is none."""

@@ -29,7 +29,7 @@ NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", re.ASCII)
 USES_MAX: Final = 2**53
 """As many as a native key can say in its claims."""
 INTERNAL_NAME: Final = "_valet"
-"""The gateway's own signing key: it opens the probes of `valetstore check` and nothing else."""
+"""The gateway's own signing key: it opens the probes of `valetstore check` and the way of `valetstore revoke`."""
 
 
 class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):

@@ -15,6 +15,9 @@ import msgspec
 
 _LENGTH: Final = struct.Struct("<I")
 
+AHEAD_BYTES: Final = 1 << 20
+"""How much may be on its way before `taken` waits."""
+
 Received = TypeVar("Received")
 
 
@@ -29,15 +32,19 @@ class Channel(asyncio.Protocol, Generic[Received]):
         self._transport: asyncio.Transport | None = None
         self._waiting: list[bytes] = []
         self._part = bytearray()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is ready."""
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=AHEAD_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The other end is gone, or this one was closed."""
         self._transport = None
         self._waiting.clear()
+        self._has_room.set()
         self._closed()
 
     def data_received(self, data: bytes) -> None:
@@ -64,6 +71,19 @@ class Channel(asyncio.Protocol, Generic[Received]):
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._flush)
         self._waiting += (_LENGTH.pack(len(text)), text)
+
+    async def taken(self) -> None:
+        """Wait until the other end has taken most of what was sent: for who has much to say."""
+        await asyncio.sleep(0)
+        await self._has_room.wait()
+
+    def pause_writing(self) -> None:
+        """The other end is behind."""
+        self._has_room.clear()
+
+    def resume_writing(self) -> None:
+        """It is not any more."""
+        self._has_room.set()
 
     def close(self) -> None:
         """Send what waits, then end."""

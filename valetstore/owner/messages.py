@@ -179,12 +179,13 @@ class Orders(_Message, frozen=True):
 
 
 class Begin(_Message, frozen=True):
-    """The first word to a worker: what it inherits.
+    """The first word to a worker: what it inherits, and the `version` that speaks: these words fit that one alone.
 
     `sockets` and `board` are descriptors (the listening sockets; the counts of connections, of which this worker
     writes `row` of `rows`, addresses hashed with `secret`); `devices` are those that storage folders were found on.
     """
 
+    version: str = ""
     sockets: tuple[int, ...] = ()
     board: int = -1
     rows: int = 1

@@ -19,9 +19,9 @@ import msgspec
 
 from valetstore.audit import rfc3339
 from valetstore.errors import ConfigInvalid, Denied
-from valetstore.journal import Journal, JournalDamaged, replace, salvaged
+from valetstore.journal import Journal, JournalDamaged, read, replace, salvaged
 from valetstore.keys.ring import KeyRing
-from valetstore.policy.revocation import RETRY_SECONDS, Bounds, Revocation, RevocationTable
+from valetstore.policy.revocation import KEEP_SECONDS, RETRY_SECONDS, Bounds, Revocation, RevocationTable
 
 FILE: Final = "revocations.log"
 
@@ -62,9 +62,19 @@ class RevocationStore:
     `ring` is the key ring as it stands: it says when entries can be dropped. It is a `Revocations`.
     """
 
-    def __init__(self, folder: Path, tell: Tell = _tell_nobody, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tell: Tell = _tell_nobody,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.table = RevocationTable()
         self.ring = KeyRing()
+        self._steady = steady
+        self._began = clock(), steady()
+        self._dropped_at = 0.0
+        self._rewrite_above = 0
         self._tell = tell
         self._clock = clock
         self._path = folder / FILE
@@ -119,11 +129,41 @@ class RevocationStore:
             return
         now = self._clock()
         async with self._lock:
-            gone = self.table.expire(now, Bounds(self.ring))
-            if self._records - len(self.table) > max(DEAD_RECORDS_MIN, len(self.table)):
+            if now < self._dropped_at - KEEP_SECONDS:
+                await self._bring_back(now)
+            gone = self._drop(now)
+            if self._records - len(self.table) > max(DEAD_RECORDS_MIN, len(self.table), self._rewrite_above):
                 await self._rewrite(now)
         if gone:
             await self._tell([], gone)
+
+    def _drop(self, now: float) -> list[str]:
+        """Drop what has expired by a clock that has not jumped ahead since the start; nothing soon after that.
+
+        What was dropped is in the log alone: a clock that is set back again must not bring those keys back.
+        """
+        wall, steady = self._began
+        passed = self._steady() - steady
+        if passed < KEEP_SECONDS:
+            return []
+        surely = min(now, wall + passed)
+        gone = self.table.expire(surely, Bounds(self.ring))
+        if gone:
+            self._dropped_at = max(self._dropped_at, surely)
+        return gone
+
+    async def _bring_back(self, now: float) -> None:
+        """What was dropped by a clock that was ahead is in the log still, unless that was written anew since."""
+        log.warning("the clock went back behind what was dropped as expired: revocations are read again")
+        self._dropped_at = now
+        said = RevocationStore(self._path.parent)
+        contents = await asyncio.to_thread(read, self._path, expected=True)
+        for record in contents.records:
+            said._take(record)
+        back = [entry for entry in said.table if self.table.get(entry.id) is None]
+        for entry in back:
+            self.table.add(entry)
+        await self._tell(back, [])
 
     def keep(self) -> None:
         """Tidy up every second from now on, until `close`; to be called in the event loop."""
@@ -200,7 +240,9 @@ class RevocationStore:
             await self._journal.rewrite(self._living(), now)
         except OSError as error:
             log.error("%s: cannot be written anew: %s; the old one stays", self._path, error.strerror or error)
+            self._rewrite_above = 2 * (self._records - len(self.table))  # and it is tried again when it has grown
             return
+        self._rewrite_above = 0
         self._records = len(self.table)
 
     def _living(self) -> Iterator[Iterable[bytes]]:

@@ -7,14 +7,17 @@ async with Lease(replay, admission.use, clock) as lease:
     await lease.commit()
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from valetstore.errors import Denied
 from valetstore.grants.grant import Use
 from valetstore.replay.promise import LEASE_SECONDS, ReplaySet, Reservation
+
+Result = TypeVar("Result")
 
 
 class Lease:
@@ -61,6 +64,21 @@ class Lease:
             if now >= self._renew_at:
                 await self._replay.renew(self._reservation, now)
                 self._renew_at = now + LEASE_SECONDS / 3
+
+    async def during(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Wait for work of our own, which may take longer than a lease: it is renewed meanwhile. Raises as `keep`."""
+        if self._reservation is None:
+            return await work
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                await asyncio.wait((task,), timeout=LEASE_SECONDS / 3)
+                await self.keep()
+            return await task
+        finally:
+            if not task.done():  # cancelled, or the lease is lost: nothing goes on behind the caller's back
+                task.cancel()
+                await asyncio.wait((task,))
 
     async def committing(self) -> None:
         """Durable, before anything is published."""

@@ -41,7 +41,7 @@ class ReplaySet(Protocol):
         """Set one use aside for an upload, or raise `key_used`. It lapses unless renewed in LEASE_SECONDS."""
 
     async def renew(self, reservation: Reservation, now: float) -> None:
-        """Bytes still arrive: hold on to it. Raises `key_used` where it lapsed and others took the use."""
+        """Bytes still arrive: hold on to it. Raises `key_used` where it has lapsed."""
 
     async def committing(self, reservation: Reservation, now: float) -> None:
         """Durable before the publish: from here on a crash leaves the key used. Raises `key_used` if lapsed.

@@ -368,19 +368,15 @@ class ReplayTable:
     def _hold(self, reservation: Reservation, now: float) -> tuple[int, float | None]:
         """The entry of a reservation that still holds, and when it would have lapsed (None: it is committing).
 
-        One that lapsed is taken up again if a use is left.
+        Raises `key_used` for one that has lapsed, whether or not somebody took its use meanwhile.
         """
         use = reservation.use
         identity = self._enter(use, now, trusted=True)
-        # What has lapsed goes first: so this one is taken up again only where nobody else took the use.
         self._purge_reserved(identity, now)
         held = self._reserved.get(identity, {})
-        if reservation.id in held:
-            return identity, held[reservation.id]
-        self._check_left(identity, use, now)
-        lapses = now + LEASE_SECONDS
-        self._reserved.setdefault(identity, {})[reservation.id] = lapses
-        return identity, lapses
+        if reservation.id not in held:
+            raise Denied("key_used", reason="the time in which the upload had its use set aside is over")
+        return identity, held[reservation.id]
 
     def _purge_reserved(self, identity: int, now: float, *, counted: bool = True) -> int:
         """Drop what has lapsed; how many still hold, with those that are committing (and so counted as used) or not."""
