@@ -3,6 +3,7 @@
 import asyncio
 import time
 import urllib.request
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, cast
 
@@ -138,6 +139,10 @@ def test_a_slow_store_makes_no_slow_client() -> None:
 
         def header(self, _name: str) -> None:
             """None are sent."""
+
+        async def during(self, work: Coroutine[Any, Any, None]) -> None:
+            """Nothing is leased."""
+            await work
 
         def check_so_far(self, _count: int) -> None:
             """It may."""

@@ -74,6 +74,7 @@ class GatewayProtocol(RequestHandler):
         "_tail",
         "_taken",
         "_taken_at",
+        "_turned_away",
         "_wire",
         "connected_from",
         "head_since",
@@ -91,6 +92,7 @@ class GatewayProtocol(RequestHandler):
         self._is_deaf = False  # what it sends is dropped
         self._is_draining = False
         self._gone: asyncio.Future[None] | None = None
+        self._turned_away: Denied | None = None
         # aiohttp forgets its transport before it is closed; somebody must see that it comes to an end.
         self._wire: asyncio.Transport | None = None
         self._taken = 0
@@ -106,7 +108,12 @@ class GatewayProtocol(RequestHandler):
         refusal = self._book.enter(self)
         if refusal is not None:
             self.head_since = _NO_TIME
-            self._say_and_leave(refusal, LINGER_SECONDS if self._book.may_linger(self) else 0)
+            self._is_deaf = True
+            self._turned_away = refusal
+            if self._book.may_linger(self):
+                self._loop.call_later(LINGER_SECONDS, self._turn_away)
+            else:
+                self._turn_away(0)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the connection."""
@@ -123,8 +130,15 @@ class GatewayProtocol(RequestHandler):
         # TLS has no half-close here: its transport closes whatever is returned.
         return self.ssl_context is None and not self._is_deaf and not self._is_idle
 
+    def _turn_away(self, linger_seconds: float = LINGER_SECONDS) -> None:
+        """Say why this connection may not stay, once. To answer before anything is asked would be taken for a fault."""
+        refusal, self._turned_away = self._turned_away, None
+        if refusal is not None:
+            self._say_and_leave(refusal, linger_seconds)
+
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and keep the books that it does not."""
+        self._turn_away()
         # A body that is framed by its length needs no look at each piece.
         if len(data) <= PIECE_BYTES or (self._answering is not None and not self._framing.is_counted):
             self._receive(data)
