@@ -6,7 +6,6 @@ Rule 3: nothing pasted is told back or logged; a key is named by its identity.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
@@ -25,6 +24,7 @@ from valetstore.grants.native import REVOCATIONS_PATH
 from valetstore.inbound import Inbound
 from valetstore.pasted import prove
 from valetstore.policy.revocation import (
+    UNPRINTABLE,
     Kind,
     Revocation,
     Revocations,
@@ -47,7 +47,6 @@ _KIND_OF: Final[Mapping[str, Kind]] = {
     "prefix": "prefix",
 }
 _MEMBERS: Final = (*_KIND_OF, "issued_before", "expires_at", "reason")
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 OnAdmitted = Callable[[str], None]
 """Called with what is about to be done, for the audit."""
@@ -270,7 +269,7 @@ def _limit(text: str | None) -> int:
 def who(grant: Grant) -> str:
     """Whose key it is, for the operator: the signing key and, where the key names one, its subject."""
     who = f"{grant.signing_key} ({grant.subject})" if grant.subject else grant.signing_key
-    return _UNPRINTABLE.sub("?", who)[:BY_CHARACTERS_MAX]
+    return UNPRINTABLE.sub("?", who)[:BY_CHARACTERS_MAX]
 
 
 def _unknown() -> Denied:

@@ -48,7 +48,7 @@ _RFC3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})",
     re.ASCII,
 )
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _RESERVED: Final = f"/{RESERVED_BUCKET}/"
 _FOREVER: Final = float("inf")
 
@@ -377,7 +377,7 @@ def check_wanted(wanted: Revocation, now: float) -> None:
         size = len(wanted.value.encode()), len(wanted.reason.encode())
     except UnicodeEncodeError:
         raise _invalid(f"`{member_of(wanted.kind)}` or `reason` is not Unicode text.") from None
-    if size[0] > VALUE_BYTES_MAX or size[1] > REASON_BYTES_MAX or _UNPRINTABLE.search(wanted.reason):
+    if size[0] > VALUE_BYTES_MAX or size[1] > REASON_BYTES_MAX or UNPRINTABLE.search(wanted.reason):
         raise _invalid(
             f"`reason` has at most {REASON_BYTES_MAX} bytes on one line, "
             f"`{member_of(wanted.kind)}` at most {VALUE_BYTES_MAX}."

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from valetstore.encoding import http_date
 from valetstore.grants.grant import Use
 from valetstore.journal import Journal, JournalDamaged, replace, salvaged
 from valetstore.journal.format import FRAME_BYTES
@@ -275,5 +276,5 @@ def repair(folder: Path, now: float, skew: float = 0) -> str:
     was = f"set aside as {aside.name}" if aside.exists() else "missing"
     return (
         f"{path}: a new log was begun with {len(table)} readable entries, the old one was {was}; "
-        "keys of limited use that were signed before now are refused."
+        f"keys of limited use that were signed before {http_date(int(now + skew))} are refused."
     )
