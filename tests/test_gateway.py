@@ -28,8 +28,9 @@ from valetstore.grants.native import Native
 from valetstore.grants.networks import plain_address
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
+from valetstore.policy.bounds import SKEW_SECONDS_MAX
 from valetstore.policy.budget import BudgetBook
-from valetstore.policy.revocation import SKEW_SECONDS_MAX, Revocation
+from valetstore.policy.revocation import Revocation
 from valetstore.replay.memory import MemoryReplaySet
 
 ONCE: dict[str, Any] = {"uses": 1, "jti": "n", "iat": NOW}

@@ -18,9 +18,10 @@ from valetstore.grants.scheme import Scheme
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
 from valetstore.pasted import prove
+from valetstore.policy.bounds import SKEW_SECONDS_MAX
 from valetstore.policy.budget import BudgetBook, Budgets, charges_of
 from valetstore.policy.request import enforce, enforce_holding
-from valetstore.policy.revocation import SKEW_SECONDS_MAX, RevocationTable
+from valetstore.policy.revocation import RevocationTable
 from valetstore.replay.promise import ReplaySet
 
 

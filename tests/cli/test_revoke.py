@@ -24,7 +24,7 @@ from valetstore.datalock import DataHeld, DataLock
 from valetstore.errors import ConfigInvalid
 from valetstore.keys.ring import INTERNAL_NAME
 from valetstore.keys.ringfile import RingFile
-from valetstore.policy.revocation import SKEW_SECONDS_MAX
+from valetstore.policy.bounds import SKEW_SECONDS_MAX
 
 Start = Callable[..., Gate]
 CAT = "/photos/2024/cat.jpg"

@@ -11,7 +11,7 @@ from tests.edge.conftest import inspect
 from tests.edge.doors import Door, mint, target
 from tests.edge.wire import head
 from tests.gate import Answer, Gate
-from valetstore.policy.revocation import SKEW_SECONDS_MAX
+from valetstore.policy.bounds import SKEW_SECONDS_MAX
 
 WORKERS: Final = 2
 PATH: Final = "/_valet/revocations"

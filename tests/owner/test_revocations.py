@@ -19,7 +19,8 @@ from valetstore.errors import Denied
 from valetstore.keys.ring import KeyRing
 from valetstore.owner import revocations
 from valetstore.owner.revocations import FILE, RevocationStore, repair
-from valetstore.policy.revocation import KEEP_SECONDS, SKEW_SECONDS_MAX, Revocation
+from valetstore.policy.bounds import SKEW_SECONDS_MAX
+from valetstore.policy.revocation import KEEP_SECONDS, Revocation
 
 Result = TypeVar("Result")
 

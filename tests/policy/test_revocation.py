@@ -12,21 +12,9 @@ from valetstore.errors import Denied
 from valetstore.grants.grant import Grant, Profile
 from valetstore.keys.ring import KeyRecord, KeyRing
 from valetstore.keys.ringfile import new_record
-from valetstore.policy.revocation import (
-    AHEAD_SECONDS_MAX,
-    EXPIRE_AT_ONCE,
-    KEEP_SECONDS,
-    SKEW_SECONDS_MAX,
-    Bounds,
-    Kind,
-    Revocation,
-    RevocationTable,
-    bound,
-    check_wanted,
-    key_end,
-    member_of,
-    moment_of,
-)
+from valetstore.policy.bounds import SKEW_SECONDS_MAX, Bounds, bound, key_end
+from valetstore.policy.revocation import EXPIRE_AT_ONCE, KEEP_SECONDS, Kind, Revocation, RevocationTable
+from valetstore.policy.wanted import AHEAD_SECONDS_MAX, check_wanted, member_of, moment_of
 
 ONE = bytes(range(16))
 TWO = bytes(16)

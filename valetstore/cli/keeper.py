@@ -26,7 +26,9 @@ from valetstore.keys.ring import INTERNAL_NAME, KeyRing
 from valetstore.keys.ringfile import RingFile
 from valetstore.owner.revocations import RevocationStore
 from valetstore.pasted import prove
-from valetstore.policy.revocation import Kind, Revocation, check_wanted, key_end
+from valetstore.policy.bounds import key_end
+from valetstore.policy.revocation import Kind, Revocation
+from valetstore.policy.wanted import check_wanted
 from valetstore.signing import Signer, token_for
 
 _SECONDS: Final = 30

@@ -17,7 +17,7 @@ from valetstore.cli.options import Settings, check_served, json_option, plain, p
 from valetstore.datalock import DataHeld
 from valetstore.encoding import http_date
 from valetstore.errors import ConfigInvalid
-from valetstore.policy.revocation import moment_of
+from valetstore.policy.wanted import moment_of
 
 EXIT_HELD: Final = 3
 

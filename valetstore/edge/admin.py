@@ -23,15 +23,9 @@ from valetstore.grants.grant import Admission, Grant
 from valetstore.grants.native import REVOCATIONS_PATH
 from valetstore.inbound import Inbound
 from valetstore.pasted import prove
-from valetstore.policy.revocation import (
-    UNPRINTABLE,
-    Kind,
-    Revocation,
-    Revocations,
-    check_wanted,
-    key_end,
-    moment_of,
-)
+from valetstore.policy.bounds import key_end
+from valetstore.policy.revocation import Kind, Revocation, Revocations
+from valetstore.policy.wanted import UNPRINTABLE, check_wanted, moment_of
 from valetstore.replay.lease import Lease
 
 BODY_BYTES_MAX: Final = 16_384

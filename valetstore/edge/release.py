@@ -14,7 +14,8 @@ from valetstore.errors import Denied
 from valetstore.gateway import Gateway, whole_use
 from valetstore.grants.grant import Grant, Intent
 from valetstore.inbound import Inbound
-from valetstore.policy.revocation import Revocation, Revocations, key_end
+from valetstore.policy.bounds import key_end
+from valetstore.policy.revocation import Revocation, Revocations
 
 REASON: Final = "released by its holder"
 

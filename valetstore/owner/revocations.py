@@ -21,7 +21,8 @@ from valetstore.audit import rfc3339
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.journal import Journal, JournalDamaged, read, replace, salvaged
 from valetstore.keys.ring import KeyRing
-from valetstore.policy.revocation import KEEP_SECONDS, RETRY_SECONDS, Bounds, Revocation, RevocationTable
+from valetstore.policy.bounds import Bounds
+from valetstore.policy.revocation import KEEP_SECONDS, RETRY_SECONDS, Revocation, RevocationTable
 
 FILE: Final = "revocations.log"
 

@@ -5,29 +5,22 @@ Rule 2: a table that could not be read refuses every key (`trouble`); it never t
 Rule 3: what was revoked comes back only by `undo`, or where nothing it could name is valid any longer.
 """
 
-import re
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from itertools import islice
 from typing import Final, Literal, Protocol, get_args
 
 import msgspec
 
-from valetstore.encoding import SECONDS_MAX
 from valetstore.errors import Denied
 from valetstore.grants.grant import Grant
-from valetstore.keys.ring import NAME, KeyRing
-from valetstore.objectkey import RESERVED_BUCKET, check_bucket, check_name, split_path
+from valetstore.objectkey import RESERVED_BUCKET
 
 Kind = Literal["key", "signing-key", "subject", "prefix"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _KEY: Final = KINDS.index("key")
 
-SKEW_SECONDS_MAX: Final = 900
-"""The most that any dialect tolerates at a key's end, and in the future for its beginning: S3's and Google's 15
-minutes, and the largest `clock-skew-seconds`. The setting may change; what is revoked must not come back by it."""
 
 KEEP_SECONDS: Final = 3600
 """An expired entry stays in the table for so long: a clock that is set back by less finds it again."""
@@ -35,22 +28,12 @@ KEEP_SECONDS: Final = 3600
 EXPIRE_AT_ONCE: Final = 1_000
 """Entries that are looked at in one go, about a millisecond: a million must not stop the loop."""
 
-AHEAD_SECONDS_MAX: Final = 86_400
-"""How far in the future `issued_before` may lie; further away, a unit was mistaken."""
 
-REASON_BYTES_MAX: Final = 1_024
-VALUE_BYTES_MAX: Final = 8_192
 RETRY_SECONDS: Final = 5
 
-_IDENTITY: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _ID_DIGITS_MAX: Final = 16
-_RFC3339: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})",
-    re.ASCII,
-)
-UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _RESERVED: Final = f"/{RESERVED_BUCKET}/"
-_FOREVER: Final = float("inf")
+FOREVER: Final = float("inf")
 
 
 class Revocation(msgspec.Struct, frozen=True, array_like=True):
@@ -213,7 +196,7 @@ class RevocationTable:
             entry = self._entry(number)
             if entry.issued_before != wanted.issued_before:
                 continue
-            if entry.expires_at is None or (wanted.expires_at or _FOREVER) <= entry.expires_at:
+            if entry.expires_at is None or (wanted.expires_at or FOREVER) <= entry.expires_at:
                 return entry
         return None
 
@@ -267,7 +250,7 @@ class RevocationTable:
 
     def _judge(self, found: _Named, grant: Grant, now: float) -> None:
         """Raise `key_revoked` where one of these entries means the grant."""
-        named = [(_FOREVER, found)] if isinstance(found, int) else reversed(found)
+        named = [(FOREVER, found)] if isinstance(found, int) else reversed(found)
         for before, number in named:
             # The rest says no more: of those, each is for keys issued even earlier.
             if grant.issued_at is not None and before <= grant.issued_at:
@@ -326,146 +309,20 @@ class Revocations(Protocol):
         """Take one back in every worker, durably; whether there was one. Raises as `add` does."""
 
 
-class Bounds:
-    """Says of an entry from when on nothing that it could name is valid; made once for a ring and many entries.
-
-    One key: its end, where that is known; where it is not, nobody can say. The other kinds, with `issued_before`: a
-    signing key's `ttl-max` says how long what it had signed by then can live, and its retirement ends all of it; every
-    signing key that could be meant must have one of the two. Without `issued_before` they name keys that are still to
-    be signed: no bound.
-
-    A key without an issue time is covered as far as it opened anything: `ttl-max` judges it by what is left of it, so
-    one that outlives the bound was too long, and refused, when the entry was made. (Such a key opens in its last
-    `ttl-max`, when the entry may be gone: where keys without an issue time end far off, `ttl-max` bounds little.)
-
-    The ring counts as it is: profiles do not change, and nothing un-retires.
-    """
-
-    def __init__(self, ring: KeyRing) -> None:
-        self._ring = ring
-        self._all = frozenset((key.limits.ttl_max, key.record.retires_at) for key in ring)
-
-    def __call__(self, entry: Revocation) -> float | None:
-        """Seconds since the epoch; None where it is not known."""
-        if entry.kind == "key" or entry.issued_before is None:
-            return entry.expires_at
-        # A dialect may take keys from the near future, and any for a while after their end.
-        since = max(entry.issued_before or 0.0, entry.created_at) + SKEW_SECONDS_MAX
-        ends = [_end_of(ttl_max, retires_at, since) for ttl_max, retires_at in self._meant(entry)]
-        return max(ends) + SKEW_SECONDS_MAX if ends and max(ends) < _FOREVER else None
-
-    def _meant(self, entry: Revocation) -> Iterable[tuple[int | None, int | None]]:
-        if entry.kind != "signing-key":
-            return self._all
-        key = self._ring.named(entry.value)
-        return [(key.limits.ttl_max, key.record.retires_at)] if key else []
-
-
-def bound(entry: Revocation, ring: KeyRing) -> float | None:
-    """What `Bounds` says of one entry."""
-    return Bounds(ring)(entry)
-
-
-def key_end(not_after: float) -> float:
-    """The `expires_at` for one key that ends at `not_after`: no dialect takes it after that."""
-    return not_after + SKEW_SECONDS_MAX
-
-
-def check_wanted(wanted: Revocation, now: float) -> None:
-    """Raise `parameter_invalid` that names the member, where this is no revocation that can be put in force."""
-    try:
-        size = len(wanted.value.encode()), len(wanted.reason.encode())
-    except UnicodeEncodeError:
-        raise _invalid(f"`{member_of(wanted.kind)}` or `reason` is not Unicode text.") from None
-    if size[0] > VALUE_BYTES_MAX or size[1] > REASON_BYTES_MAX or UNPRINTABLE.search(wanted.reason):
-        raise _invalid(
-            f"`reason` has at most {REASON_BYTES_MAX} bytes on one line, "
-            f"`{member_of(wanted.kind)}` at most {VALUE_BYTES_MAX}."
-        )
-    _VALUE_CHECKS[wanted.kind](wanted.value)
-    if wanted.issued_before is not None and not 0 <= wanted.issued_before <= now + AHEAD_SECONDS_MAX:
-        raise _invalid("`issued_before` is seconds since the epoch or a date, and at most a day ahead.")
-    if wanted.expires_at is not None:
-        if wanted.kind != "key":
-            raise _invalid("`expires_at` is for one key alone; the others stay until they are undone.")
-        if not now < wanted.expires_at <= SECONDS_MAX:
-            raise _invalid("`expires_at` is in the past: the key has ended by itself.")
-
-
-def member_of(kind: Kind) -> str:
-    """What a request calls a value of this kind."""
-    return "identity" if kind == "key" else kind.replace("-", "_")
-
-
-def moment_of(text: str) -> float:
-    """Seconds since the epoch of an RFC 3339 date with a zone. Raises ValueError that says what is allowed."""
-    try:
-        if _RFC3339.fullmatch(text):
-            return datetime.fromisoformat(text.upper()).timestamp()
-    except (ValueError, OverflowError):  # the 31st of February
-        pass
-    raise ValueError(f"{text!r} is not a date with a zone, as 2026-11-21T16:00:00Z")
-
-
-def _check_identity(value: str) -> None:
-    if not _IDENTITY.fullmatch(value):
-        raise _invalid("`identity` is 32 hexadecimal digits, as the audit and `valetstore inspect` show them.")
-
-
-def _check_signing_key(value: str) -> None:
-    if not NAME.fullmatch(value) or value.startswith("_"):
-        raise _invalid("`signing_key` is the name of one; those that begin with `_` are the gateway's own.")
-
-
-def _check_subject(value: str) -> None:
-    if not value:
-        raise _invalid("`subject` is empty; keys without a subject are found by another kind.")
-
-
-def _check_prefix(value: str) -> None:
-    if not (value.startswith("/") and value.endswith("/")):
-        raise _invalid("`prefix` starts and ends with a slash, as /bucket/folder/.")
-    if value == "/":
-        return
-    bucket, name = split_path(value)
-    try:
-        check_bucket(bucket)
-        check_name(name)
-    except Denied as denied:
-        raise _invalid(f"`prefix` could hold no object. {denied.detail}") from None
-
-
-_VALUE_CHECKS: Final[dict[Kind, Callable[[str], None]]] = {
-    "key": _check_identity,
-    "signing-key": _check_signing_key,
-    "subject": _check_subject,
-    "prefix": _check_prefix,
-}
-
-
-def _invalid(detail: str) -> Denied:
-    return Denied("parameter_invalid", detail)
-
-
-def _end_of(ttl_max: int | None, retires_at: int | None, since: float) -> float:
-    """When the last key ends that a signing key had signed by `since`."""
-    return min(_FOREVER if ttl_max is None else since + ttl_max, _FOREVER if retires_at is None else retires_at)
-
-
 def _name_of(entry: Revocation) -> bytes | str:
     """What it is looked up by: a key's identity as bytes, anything else as text."""
     return bytes.fromhex(entry.value) if entry.kind == "key" else entry.value
 
 
 def _before(entry: Revocation) -> float:
-    return _FOREVER if entry.issued_before is None else entry.issued_before
+    return FOREVER if entry.issued_before is None else entry.issued_before
 
 
 def _alike(found: _Named, issued_before: float | None) -> list[int]:
     """The numbers of those entries that may have exactly this `issued_before`."""
     if isinstance(found, int):
         return [found]
-    before = _FOREVER if issued_before is None else issued_before
+    before = FOREVER if issued_before is None else issued_before
     return [number for _, number in found[bisect_left(found, (before, 0)) : bisect_right(found, (before, 2**64))]]
 
 
