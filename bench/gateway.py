@@ -34,6 +34,8 @@ class Gateway(Process):
             "127.0.0.1:0",
             "--metrics",
             "off",
+            "--workers",
+            "1",
         )
 
     def __enter__(self) -> Self:

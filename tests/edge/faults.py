@@ -1,10 +1,10 @@
-"""Faults of the system under a running gateway: system calls that fail, by strace."""
+"""Faults of the system under a running gateway: system calls that fail, or take very long, by strace."""
 
 import contextlib
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,23 +14,27 @@ from tests.gate import Gate
 
 
 @contextlib.contextmanager
-def faults(gate: Gate, inject: str) -> Iterator[None]:
-    """While inside, strace's `inject` expression holds in the gateway: `inject=fsync:error=EIO`."""
+def faults(gate: Gate, inject: str, processes: Sequence[int] | None = None, path: Path | None = None) -> Iterator[Path]:
+    """While inside, strace's `inject` expression holds in the gateway: `inject=fsync:error=EIO`.
+
+    In all its processes or in these, for all files or for this one. What is given is strace's log: it notes the calls.
+    """
     if shutil.which("strace") is None:
         pytest.skip("needs strace (Debian package strace)")
     assert gate.process
     calls = inject.removeprefix("inject=").partition(":")[0]
-    processes = [part for pid in (gate.process.pid, *gate.workers()) for part in ("-p", str(pid))]
+    pids = [gate.process.pid, *gate.workers()] if processes is None else processes
+    which = [*(f"--attach={pid}" for pid in pids), *([] if path is None else [f"--trace-path={path}"])]
     log = gate.folder / "strace.log"
     with open(log, "wb") as out:
         tracer = subprocess.Popen(
-            ["strace", "-f", *processes, "-e", f"trace={calls}", "-e", inject], stdout=out, stderr=out
+            ["strace", "-f", *which, "-e", f"trace={calls}", "-e", inject], stdout=out, stderr=out
         )
     try:
-        wait_until(lambda: _attached(log) >= len(processes) // 2 or tracer.poll() is not None)
+        wait_until(lambda: _attached(log) >= len(pids) or tracer.poll() is not None)
         if tracer.poll() is not None:
             pytest.skip(f"needs a system that allows ptrace: {log.read_text()}")
-        yield
+        yield log
     finally:
         if tracer.poll() is None:
             tracer.terminate()

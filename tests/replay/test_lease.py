@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.minting import NOW, refused
 from tests.replay.contract import LONG_AFTER, code, use
 from valetstore.errors import REFUSALS, Denied
 from valetstore.grants.grant import Use
+from valetstore.replay import lease as lease_module
 from valetstore.replay.lease import Lease
 from valetstore.replay.memory import MemoryReplaySet
 from valetstore.replay.promise import LEASE_SECONDS
@@ -209,5 +211,189 @@ def test_a_repetition_within_the_window_needs_no_use() -> None:
         async with scene.lease(watched) as lease:
             await lease.committing()
             await lease.commit()
+
+    play(story)
+
+
+# --- work of our own -----------------------------------------------------------------------------------
+
+TURN_SECONDS = 0.01
+"""How often a lease is looked at in these tests, by the clock of the loop."""
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked at often; how long a reservation holds by the clock of its set is as ever."""
+    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 3 * TURN_SECONDS)
+
+
+class Work:
+    """Work that lasts until it is told to end, or is cancelled; what became of it."""
+
+    def __init__(self, turns_to_end: int = 0) -> None:
+        self.over = asyncio.Event()
+        self.turns_to_end = turns_to_end
+        self.became = "nothing"
+
+    async def __call__(self, error: BaseException | None = None) -> str:
+        self.became = "begun"
+        try:
+            await self.over.wait()
+        except asyncio.CancelledError:
+            for _ in range(self.turns_to_end):  # a thread that writes, say, is waited for
+                await asyncio.sleep(TURN_SECONDS)
+            self.became = "cancelled"
+            raise
+        self.became = "done"
+        if error is not None:
+            raise error
+        return "result"
+
+
+@pytest.mark.usefixtures("brisk")
+def test_a_lease_is_renewed_while_work_lasts() -> None:
+    """For far longer than it holds, and without a byte that arrives."""
+
+    async def story(scene: Scene) -> None:
+        work = Work()
+        async with scene.lease() as lease:
+            waiting = asyncio.create_task(lease.during(work()))
+            for _ in range(6):
+                scene.clock.now += LEASE_SECONDS - 1
+                await asyncio.sleep(3 * TURN_SECONDS)
+                assert await scene.is_used()
+                assert not waiting.done()
+            work.over.set()
+            assert await waiting == "result"
+            await lease.committing()
+            await lease.commit()
+        assert work.became == "done"
+
+    play(story)
+
+
+@pytest.mark.usefixtures("brisk")
+@pytest.mark.parametrize("turns", [0, 5])
+def test_a_lease_that_is_lost_while_work_lasts_ends_it(turns: int) -> None:
+    """The refusal comes when the work has ended: what it writes is about to be removed."""
+
+    async def story(scene: Scene) -> None:
+        work = Work(turns_to_end=turns)
+        with refused("key_used"):
+            async with scene.lease() as lease:
+                waiting = asyncio.create_task(lease.during(work()))
+                await asyncio.sleep(2 * TURN_SECONDS)
+                assert work.became == "begun"
+                scene.clock.now += LEASE_SECONDS + 1
+                await scene.replay.claim(use(life=1000), scene.clock.now)
+                try:
+                    await waiting
+                finally:
+                    assert work.became == "cancelled"
+        assert await scene.is_used()
+
+    play(story)
+
+
+@pytest.mark.usefixtures("brisk")
+@pytest.mark.parametrize("turns", [0, 5])
+def test_whoever_waits_for_work_and_is_cancelled_has_it_cancelled_and_waits_for_its_end(turns: int) -> None:
+    async def story(scene: Scene) -> None:
+        work = Work(turns_to_end=turns)
+
+        async def upload() -> None:
+            async with scene.lease() as lease:
+                try:
+                    await lease.during(work())
+                finally:
+                    assert work.became == "cancelled"
+
+        uploading = asyncio.create_task(upload())
+        await asyncio.sleep(2 * TURN_SECONDS)
+        assert work.became == "begun"
+        assert await scene.is_used()
+        uploading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await uploading
+        assert not await scene.is_used()
+
+    play(story)
+
+
+@pytest.mark.usefixtures("brisk")
+def test_work_that_does_not_let_itself_be_cancelled_is_waited_for() -> None:
+    async def story(scene: Scene) -> None:
+        over = asyncio.Event()
+        ended = False
+
+        async def stubborn() -> None:
+            nonlocal ended
+            with suppress(asyncio.CancelledError):
+                await over.wait()
+            await over.wait()
+            ended = True
+
+        async with scene.lease() as lease:
+            waiting = asyncio.create_task(lease.during(stubborn()))
+            await asyncio.sleep(2 * TURN_SECONDS)
+            waiting.cancel()
+            await asyncio.sleep(2 * TURN_SECONDS)
+            assert not waiting.done()
+            over.set()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert ended
+
+    play(story)
+
+
+@pytest.mark.usefixtures("brisk")
+@pytest.mark.parametrize("error", [Denied("digest_mismatch"), OSError(5, "EIO"), RuntimeError()], ids=repr)
+@pytest.mark.parametrize("turns", [0, 4])
+def test_the_error_of_work_comes_through_as_it_is(error: Exception, turns: int) -> None:
+    """Whether it came at once or after the lease was looked at."""
+
+    async def story(scene: Scene) -> None:
+        work = Work()
+        asyncio.get_running_loop().call_later(turns * TURN_SECONDS, work.over.set)
+        with pytest.raises(type(error)) as caught:
+            async with scene.lease() as lease:
+                await lease.during(work(error))
+        assert caught.value is error
+        assert not await scene.is_used()
+
+    play(story)
+
+
+def test_work_that_is_soon_done_is_not_waited_for_any_longer() -> None:
+    """Nor is the lease renewed for it."""
+
+    async def story(scene: Scene) -> None:
+        work = Work()
+        work.over.set()
+        async with scene.lease() as lease, asyncio.timeout(5):
+            assert await lease.during(work()) == "result"
+            scene.clock.now += LEASE_SECONDS + 1
+            assert not await scene.is_used()
+
+    play(story)
+
+
+def test_where_nothing_is_leased_work_is_just_waited_for() -> None:
+    """In the task that waits: no other one is made."""
+
+    async def story(scene: Scene) -> None:
+        async def whose() -> object:
+            return asyncio.current_task()
+
+        async with Lease(scene.replay, None, scene.clock) as lease:
+            assert await lease.during(whose()) is asyncio.current_task()
+            work = Work()
+            waiting = asyncio.create_task(lease.during(work()))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert work.became == "cancelled"
 
     play(story)
