@@ -195,6 +195,22 @@ def test_profiles_make_keys_single_use_that_do_not_say_so() -> None:
     asyncio.run(story())
 
 
+def test_a_window_of_the_key_stretches_no_use_that_its_profile_counts() -> None:
+    here = plain_address("192.0.2.1")
+
+    def window(profile: Profile, method: str = "GET", **more: Any) -> int:
+        by = make_minter("HS256", "some", profile)
+        token = by.token(claims(ops=["read", "write"], window=2**53, **ONCE | more))
+        use = admit(ask(method, token=token, peer=here), gateway(KeyRing([by.record]))).use
+        assert use
+        return use.window
+
+    assert window(Profile()) == 2**53
+    assert window(Profile(uses=3)) == 0
+    assert window(Profile(single_use=("write",)), "PUT") == 0
+    assert window(Profile(single_use=("write",))) == 2**53
+
+
 def test_when_a_key_can_first_have_been_used_is_known_by_its_date_or_by_ttl_max() -> None:
     """A log that had to be repaired believes keys that cannot be older."""
 

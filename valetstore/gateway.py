@@ -147,7 +147,8 @@ def use_of(grant: Grant, intent: Intent, inbound: Inbound) -> Use | None:
     if uses is None:
         return None
     # Without an address nobody can be known to be the same client: the window opens for none.
-    source, window = (str(inbound.peer), grant.window) if inbound.peer else ("", 0)
+    window = 0 if intent.operation in grant.single_use else grant.window
+    source, window = (str(inbound.peer), window) if inbound.peer else ("", 0)
     return Use(grant.identity, uses, window, source, grant.not_after + SKEW_SECONDS_MAX, _useful_from(grant))
 
 

@@ -305,6 +305,16 @@ MARGIN = 2 * SKEW_SECONDS_MAX
 DAY = 86_400
 
 
+def test_the_gateways_own_key_is_not_meant_by_a_subject() -> None:
+    """It names whoever runs the command, who must be able to take this back."""
+    table = RevocationTable()
+    table.add(msgspec.structs.replace(entry("subject", "root"), id="1a2000f0f33"))
+    own = msgspec.structs.replace(grant(subject="root"), signing_key="_valet")
+    table.check(own, "/_valet/revocations/", NOW)
+    with refused("key_revoked"):
+        table.check(grant(subject="root"), "/a/b", NOW)
+
+
 @pytest.mark.parametrize(
     ("row", "end"),
     [

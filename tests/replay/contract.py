@@ -120,6 +120,15 @@ class ReplaySetContract:
 
         self.run(story)
 
+    def test_a_key_without_a_window_has_none_that_another_of_its_identity_opened(self) -> None:
+        async def story(replay: CountedReplaySet) -> None:
+            await replay.claim(use(window=60), NOW)
+            for call in (replay.look, replay.claim, replay.reserve):
+                with refused("key_used"):
+                    await call(use(), NOW + 1)
+
+        self.run(story)
+
     def test_another_source_may_not(self) -> None:
         async def story(replay: CountedReplaySet) -> None:
             await replay.claim(use(window=30), NOW)

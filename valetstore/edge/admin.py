@@ -69,9 +69,9 @@ class Admin:
     async def _add(self, exchange: Exchange, admission: Admission, on_admitted: OnAdmitted) -> Reply:
         async with Lease(self._gateway.replay, admission.use, self._clock) as lease:
             wanted = self._wanted(json_object(await small_body(exchange, admission.inbound)), admission)
-            self._gateway.recheck(admission, self._clock())
             on_admitted(f"revokes {_in_words(wanted)}")
             await lease.committing()
+            self._gateway.recheck(admission, self._clock())
             entry, is_new = await self._revocations.add(wanted)
             await lease.commit()
         reply = json_reply(shown(entry), 201 if is_new else 200)
@@ -98,6 +98,7 @@ class Admin:
         async with Lease(self._gateway.replay, admission.use, self._clock) as lease:
             entry = self._entry(admission)
             await lease.committing()
+            self._gateway.recheck(admission, self._clock())
             on_admitted(f"takes back {entry.id}, which revoked {_in_words(entry)}")
             if not await self._revocations.undo(entry.id):
                 raise _unknown()
@@ -194,6 +195,10 @@ async def small_body(exchange: Exchange, inbound: Inbound) -> bytes:
                     raise too_large
     except TimeoutError:
         raise Denied("request_timeout", "The body stopped arriving.") from None
+    except RuntimeError as error:
+        if exchange.protocol.transport is not None:
+            raise
+        raise ConnectionResetError(str(error)) from None  # aiohttp's word for a connection that was lost before
     except (RequestPayloadError, HttpProcessingError) as error:
         raise Denied("request_malformed", "Its body is not well-formed.", reason=type(error).__name__) from None
     return body

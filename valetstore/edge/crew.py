@@ -46,6 +46,8 @@ PATIENCE_SECONDS: Final = 1.0
 PAUSE_SECONDS_MAX: Final = 5.0
 """The longest pause before another worker takes the place of one that ended as soon as it began."""
 _SOON_SECONDS: Final = 10.0
+_EARLY_MAX: Final = 3
+"""Workers that may be killed before they serve, while the gateway starts."""
 
 CUT_SECONDS: Final = 5.0
 """How much longer than the drain a worker may take to end."""
@@ -77,6 +79,7 @@ class Workers:
         self._past = Snapshot()
         self._replaced = 0
         self._ending = asyncio.Event()
+        self._early = 0
         self._failed: int | None = None
         metrics.gauge("valetstore_workers", {}, lambda: sum(hand.serving for hand in self._hands.values()))
         metrics.gauge("valetstore_worker_replacements_total", {}, lambda: self._replaced)
@@ -191,9 +194,12 @@ class Workers:
             self._over(hand)
             if self._ending.is_set():
                 return
-            if not hand.served and self._failed is None:
-                self._failed = status
-                self.heard()
+            if not hand.served:
+                # One that was killed says nothing about the next one; one that gave up, or several, do.
+                self._early += 1
+                if status >= 0 or self._early > _EARLY_MAX:
+                    self._failed = status
+                    self.heard()
             patience = REPLACEMENT_SECONDS if hand.spoke else min(2 * patience, START_SECONDS)
             self._replaced += 1
             log.warning("worker %d ended (%s) and is replaced", row, _ended(status))

@@ -6,6 +6,7 @@ Rule 2: whatever is refused or fails on the way burns nothing and leaves nothing
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 from valetstore.audit import rfc3339
@@ -76,9 +77,9 @@ class Objects:
         span = None
         if if_range_holds(inbound, info.etag, info.modified):
             span = requested_span(inbound.header("range"), info.size)
-        self._gateway.recheck(admission, time.time())
         if admission.use is not None:
             await self._gateway.replay.claim(admission.use, inbound.now)
+        self._recheck(admission)
         limits = self._config.limits
         pace = Pace(limits.download_bytes_per_second_min, limits.rate_grace_seconds, time.monotonic())
         if span is None:
@@ -104,12 +105,16 @@ class Objects:
                 rules.check_whole(exchange.bytes_in, await lease.during(upload.finish()))
                 info = await lease.during(upload.seal(metadata))
                 await lease.committing()
-                self._gateway.recheck(admission, time.time())  # after the last wait: what is acknowledged holds
-                created = await upload.publish(conditions, create_only=create_only)
+                last = partial(self._recheck, admission)
+                created = await upload.publish(conditions, create_only=create_only, last=last)
                 await lease.commit()
             finally:
                 await upload.abort()
         return Reply(201 if created else 200, validators(info))
+
+    def _recheck(self, admission: Admission) -> None:
+        """After the last wait before something is done or shown: what was revoked meanwhile holds."""
+        self._gateway.recheck(admission, time.time())
 
     async def _refuse_early(self, admission: Admission, conditions: Conditions) -> None:
         """Refuse before the body what the publish would refuse after it; the publish decides all the same."""
@@ -134,9 +139,8 @@ class Objects:
         async with Lease(self._gateway.replay, admission.use, time.time) as lease:
             await self._refuse_missing(admission, conditions)
             await lease.committing()
-            self._gateway.recheck(admission, time.time())
             on_admitted()
-            if not await self._store.delete(admission, conditions):
+            if not await self._store.delete(admission, conditions, partial(self._recheck, admission)):
                 raise Denied("not_found")
             await lease.commit()
         return Reply(204)
@@ -155,9 +159,9 @@ class Objects:
         check_beginning(after)
         limit = self._limit(inbound.parameter("limit"))
         page = await self._store.list(admission, prefix, after, limit)
-        self._gateway.recheck(admission, time.time())
         if inbound.method == "GET" and admission.use is not None:
             await self._gateway.replay.claim(admission.use, inbound.now)
+        self._recheck(admission)
         objects = [
             {"name": row.name, "size": row.size, "etag": row.etag, "modified": rfc3339(row.modified_ns / 1e9)}
             for row in page.rows

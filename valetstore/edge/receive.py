@@ -44,6 +44,10 @@ async def receive(
                 deadline.reschedule(loop.time() + pace.grace_seconds)
     except TimeoutError:
         raise Denied("request_timeout", "The body stopped arriving.") from None
+    except RuntimeError as error:
+        if exchange.protocol.transport is not None:
+            raise
+        raise ConnectionResetError(str(error)) from None  # aiohttp's word for a connection that was lost before
     except (RequestPayloadError, HttpProcessingError) as error:
         raise Denied("request_malformed", "Its body is not well-formed.", reason=type(error).__name__) from None
     announced = admission.intent.length

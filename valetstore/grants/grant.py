@@ -190,6 +190,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
             networks=self.networks + limits.networks,
             tls_only=self.tls_only or limits.tls_only,
             uses=_least(self.uses, limits.uses),
+            # A window repeats uses beyond their count: what a profile counts, a key cannot stretch.
+            window=self.window if limits.uses is None else 0,
             single_use=self.single_use | limits.single_use,
             shared_budget=_least_budget(self.shared_budget, limits.budget),
             create_only=self.create_only or limits.create_only,

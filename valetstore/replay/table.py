@@ -401,7 +401,8 @@ class ReplayTable:
 
     def _in_window(self, identity: int, use: Use, now: float) -> bool:
         windows = self._windows.get(identity)
-        return windows is not None and now < windows.get(use.source, 0)
+        # A key that says no window has none, though another key of the same identity opened one.
+        return windows is not None and use.window > 0 and now < windows.get(use.source, 0)
 
     def _open_window(self, identity: int, use: Use, now: float) -> tuple[str, float] | None:
         """Open the window of a use, where it has one: its source and end."""

@@ -26,7 +26,7 @@ from valetstore.storage.listing import list_page
 from valetstore.storage.locks import Locks
 from valetstore.storage.naming import Naming, Target, size_standing
 from valetstore.storage.pool import Pool
-from valetstore.storage.promise import OpenObject, Page, Upload
+from valetstore.storage.promise import LastCheck, OpenObject, Page, Upload
 from valetstore.storage.quota import Quota
 from valetstore.storage.reading import DiskObject, look
 from valetstore.storage.roots import Root, Roots
@@ -213,12 +213,14 @@ class DiskStore:
         hold = self._space.hold(ground.volume, root, length, replaces=standing)
         return Draft(self._workshop, root, name, ground.temp, hold, digests)
 
-    async def delete(self, admission: Admission, conditions: Conditions) -> bool:
+    async def delete(self, admission: Admission, conditions: Conditions, last: LastCheck | None = None) -> bool:
         """Remove the object, durably; False where there was none. Conditions are decided with it."""
         bucket, name = admission.key
-        return await self._pool.run("write", self._delete, self._roots.of(bucket), name, conditions)
+        return await self._pool.run("write", self._delete, self._roots.of(bucket), name, conditions, last)
 
-    def _delete(self, root: Root, name: str, conditions: Conditions) -> bool:
+    def _delete(self, root: Root, name: str, conditions: Conditions, last: LastCheck | None) -> bool:
+        if last is not None:
+            last()
         root_fd = self._roots.open_to_write(root, create=False)
         try:
             return self._naming.remove(Target.of(root, root_fd, name), conditions)

@@ -8,6 +8,7 @@ name was given or taken), its evidence says `unsure`.
 Rule 4: an answer means durable. What `publish` and `delete` return from has survived a power cut.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -21,6 +22,10 @@ SHA256 = "sha256"
 
 KEPT_HEADERS = frozenset({"content-disposition", "content-encoding", "content-language", "cache-control", "expires"})
 """Representation headers that are kept beside the content type."""
+
+
+LastCheck = Callable[[], None]
+"""Asked once nothing is waited for any more, maybe in a thread of the store's: it must be quick."""
 
 
 class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,11 +87,12 @@ class Upload(Protocol):
     async def seal(self, metadata: Metadata) -> ObjectInfo:
         """Bytes and metadata are durable, under no name yet. Raises `metadata_too_large`."""
 
-    async def publish(self, conditions: Conditions, *, create_only: bool) -> bool:
+    async def publish(self, conditions: Conditions, *, create_only: bool, last: LastCheck | None = None) -> bool:
         """Give it its name, atomically and durably; True where no object was replaced.
 
-        Conditions are decided together with the write. Raises `precondition_failed`, `exists` (where
-        `create_only`), `conflict`; the object that stood there before then still does.
+        Conditions are decided together with the write; what `last` raises ends it before. Raises
+        `precondition_failed`, `exists` (where `create_only`), `conflict`; the object that stood there before then
+        still does.
         """
 
     async def abort(self) -> None:
@@ -122,8 +128,11 @@ class Store(Protocol):
         where the bucket does not exist and may not be made, `conflict` where the name can never be kept.
         """
 
-    async def delete(self, admission: Admission, conditions: Conditions) -> bool:
-        """Remove the object, durably; False where there was none. Conditions are decided with it."""
+    async def delete(self, admission: Admission, conditions: Conditions, last: LastCheck | None = None) -> bool:
+        """Remove the object, durably; False where there was none. Conditions are decided with it.
+
+        What `last` raises ends it before.
+        """
 
     async def list(self, admission: Admission, prefix: str, after: str, limit: int) -> Page:
         """Up to `limit` objects of its bucket whose names start with `prefix` and follow `after`."""

@@ -12,7 +12,7 @@ from valetstore.conditions import Conditions
 from valetstore.errors import Denied
 from valetstore.storage.draft import Draft
 from valetstore.storage.pool import Pool
-from valetstore.storage.promise import Metadata, ObjectInfo
+from valetstore.storage.promise import LastCheck, Metadata, ObjectInfo
 
 BATCH_BYTES: Final = 256 * 1024
 """What arrives at once is often more: a batch is this or one read, so some uploads hold a MiB, not four."""
@@ -60,11 +60,16 @@ class DiskUpload:
         await self.finish()
         return await self._pool.run("write", self._draft.seal, self._unloaded(), metadata)
 
-    async def publish(self, conditions: Conditions, *, create_only: bool) -> bool:
+    async def publish(self, conditions: Conditions, *, create_only: bool, last: LastCheck | None = None) -> bool:
         """The name, durably; a task that is cancelled here does not know whether it came to be."""
-        created = await self._pool.run("write", self._draft.publish, conditions, create_only)
+        created = await self._pool.run("write", self._publish, conditions, create_only, last)
         self._is_over = True
         return created
+
+    def _publish(self, conditions: Conditions, create_only: bool, last: LastCheck | None) -> bool:
+        if last is not None:  # here, since threads may have been busy for a while
+            last()
+        return self._draft.publish(conditions, create_only)
 
     async def abort(self) -> None:
         """Forget everything, after the thread that may still be at it."""
