@@ -4,8 +4,11 @@ import contextlib
 import re
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -14,10 +17,10 @@ from tests.gate import Gate
 
 
 @contextlib.contextmanager
-def faults(gate: Gate, inject: str, processes: Sequence[int] | None = None, path: Path | None = None) -> Iterator[Path]:
+def faults(gate: Gate, inject: str, processes: Sequence[int] | None = None, path: Path | None = None) -> Iterator[None]:
     """While inside, strace's `inject` expression holds in the gateway: `inject=fsync:error=EIO`.
 
-    In all its processes or in these, for all files or for this one. What is given is strace's log: it notes the calls.
+    In all its processes or in these, for all files or for this one.
     """
     if shutil.which("strace") is None:
         pytest.skip("needs strace (Debian package strace)")
@@ -34,7 +37,7 @@ def faults(gate: Gate, inject: str, processes: Sequence[int] | None = None, path
         wait_until(lambda: _attached(log) >= len(pids) or tracer.poll() is not None)
         if tracer.poll() is not None:
             pytest.skip(f"needs a system that allows ptrace: {log.read_text()}")
-        yield log
+        yield
     finally:
         if tracer.poll() is None:
             tracer.terminate()
@@ -44,3 +47,49 @@ def faults(gate: Gate, inject: str, processes: Sequence[int] | None = None, path
 def _attached(log: Path) -> int:
     """To how many processes; each has said so once, however many threads it has."""
     return len(re.findall(r"strace: Process \d+ attached", log.read_text("utf-8", "replace")))
+
+
+_BLOCKER: Final = """
+import ctypes, os, sys
+pid, ptrace = int(sys.argv[1]), ctypes.CDLL(None).ptrace
+ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+if ptrace(0x4206, pid, None, None) or ptrace(0x4207, pid, None, None):  # PTRACE_SEIZE, PTRACE_INTERRUPT
+    sys.exit("not allowed")
+status = os.waitpid(pid, 0x40000000)[1]  # __WALL
+print("held", flush=True)
+while os.WIFSTOPPED(status):  # until it is dead: its parent hears of that only then
+    status = os.waitpid(pid, 0x40000000)[1]
+"""
+
+
+@contextlib.contextmanager
+def blocked(processes: Sequence[int]) -> Iterator[None]:
+    """While inside, the first thread of each comes to nothing: a blocked loop. Its other threads run, it can be killed.
+
+    SIGSTOP stops all threads; strace would not let go of what was killed.
+    """
+    with contextlib.ExitStack() as stack:
+        for process in processes:
+            command = [sys.executable, "-c", _BLOCKER, str(process)]
+            holder = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+            stack.callback(holder.kill)
+            assert holder.stdout
+            if holder.stdout.readline() != b"held\n":
+                pytest.skip("needs a system that allows ptrace")
+        yield
+
+
+def is_held(process: int) -> bool:
+    """Whether a thread of it is stopped at a call that strace delays, and not just in passing."""
+    before = _stopped(process)
+    time.sleep(0.1)
+    return bool(before & _stopped(process))
+
+
+def _stopped(process: int) -> set[str]:
+    found = set()
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if (thread / "stat").read_text().rpartition(")")[2].split()[0] == "t":
+                found.add(thread.name)
+    return found

@@ -2,15 +2,17 @@
 
 import contextlib
 import shutil
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from tests.edge.wire import Ended, Wire, head
+from tests.edge.wire import Ended, Wire, chunk, head
 from tests.gate import Answer, Gate
 from valetstore import Signer, sign
+from valetstore.replay.promise import LEASE_SECONDS
 
 BROKEN = (OSError, Ended)
 """How a connection ends whose gateway is gone."""
@@ -82,3 +84,48 @@ def restart(gate: Gate) -> None:
             if time.monotonic() > end or "one data directory has one gateway" not in gate.log:
                 raise
             time.sleep(0.1)
+
+
+class Paused:
+    """Uploads with keys for one use that were let in; only of the one called `kept` there comes more and more.
+
+    Use it as a context manager. `began` is a monotonic time in seconds.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.keys = Keys(gate)
+        self.targets: dict[str, str] = {}
+        self.wires: dict[str, Wire] = {}
+        self.began = time.monotonic()
+        self._over = threading.Event()
+        self._sending = threading.Thread(target=self._send_on)
+
+    def __enter__(self) -> Self:
+        for name in ("kept", "lost", "lapsed"):
+            self.targets[name] = self.keys("PUT", f"/w/{name}", expires=3600, uses=1)
+            self.wires[name] = wire = Wire(self.gate.address, seconds=20)
+            wire.send(head("PUT", self.targets[name], "Transfer-Encoding: chunked", "Expect: 100-continue"))
+            assert wire.answer().status == 100
+            wire.send(chunk(b"1"))
+        self.began = time.monotonic()
+        self._sending.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop_sending()
+        for wire in self.wires.values():
+            wire.sock.close()
+
+    def _send_on(self) -> None:
+        while not self._over.wait(LEASE_SECONDS / 4):
+            self.wires["kept"].send(chunk(b"1"))
+
+    def stop_sending(self) -> None:
+        """From now on nothing comes of `kept` either."""
+        self._over.set()
+        self._sending.join()
+
+    def wait(self) -> None:
+        """Until every lease has lapsed that was not renewed."""
+        time.sleep(max(0.0, self.began + LEASE_SECONDS + 1 - time.monotonic()))

@@ -350,23 +350,3 @@ def test_as_many_uploads_run_as_there_are_uses(gate: Gate, keys: Keys) -> None:
         first.reset()
     wait_until(lambda: ask(gate, "PUT", target, b"3333").status == 200, 5)
     is_spent(gate, "PUT", target)
-
-
-def test_a_reservation_that_has_lapsed_can_not_commit(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A client that pauses for longer than a lease loses the use to whoever asks then."""
-    folder = tmp_path_factory.mktemp("lapsed")
-    with Gate(folder, "[limits]\nupload-bytes-per-second-min = 0\nrate-grace-seconds = 300\n") as gate:
-        keys = Keys(gate)
-        lost, kept = keys("PUT", "/w/lost", uses=1), keys("PUT", "/w/kept", uses=1)
-        with begun(gate, lost) as loser, begun(gate, kept) as keeper:
-            loser.send(b"11")
-            for _ in range(4):
-                time.sleep(8)
-                keeper.send(b"1")
-            assert ask(gate, "PUT", kept, b"2222").code == "key_used" or keys.get("/w/kept").body == b"1111"
-            assert keeper.answer().status == 201
-            assert ask(gate, "PUT", lost, b"2222").status == 201
-            loser.send(b"11")
-            assert loser.answer().code == "key_used"
-        assert keys.get("/w/lost").body == b"2222"
-        assert keys.get("/w/kept").body == b"1111"

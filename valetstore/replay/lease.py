@@ -79,6 +79,8 @@ class Lease:
             if not task.done():  # cancelled, or the lease is lost: nothing goes on behind the caller's back
                 task.cancel()
                 await asyncio.wait((task,))
+            if not task.cancelled():
+                task.exception()  # known: what ended this wait is told instead
 
     async def committing(self) -> None:
         """Durable, before anything is published."""
