@@ -161,7 +161,7 @@ def test_settings_of_a_form_of_their_own_come_from_the_environment_too() -> None
     ("variable", "text", "sentence"),
     [
         ("WORKERS", "many", "listen.workers: 'many'"),
-        ("WORKERS", "0", "listen.workers: 0: must be a whole number >= 1"),
+        ("WORKERS", "0", "listen.workers: 0: must be auto or a whole number from 1 to 1024"),
         ("WORKERS", "1__0", "listen.workers: '1__0'"),
         ("WORKERS", "_", "listen.workers: '_'"),
         ("WORKERS", " 5", "listen.workers: ' 5'"),
@@ -236,7 +236,6 @@ def test_a_wrong_type_is_refused_with_the_value_and_what_is_allowed(
 @pytest.mark.parametrize(
     ("table", "setting", "value"),
     [
-        ("listen", "workers", 0),
         ("listen", "drain-seconds", -1),
         ("listen", "hsts-seconds", 10**9 + 1),
         ("limits", "header-seconds", 0),

@@ -26,6 +26,8 @@ Bytes = Annotated[int, Meta(ge=0, le=2**60)]
 Rate = Annotated[float, Meta(ge=0, le=RATE_MAX)]
 AtOnce = Annotated[int, Meta(ge=0, le=AT_ONCE_MAX)]
 
+WORKERS_MAX: Final = 1024
+
 ENVIRONMENT_PREFIX: Final = "VALETSTORE_"
 NOT_SETTINGS: Final = frozenset({"VALETSTORE_CONFIG", "VALETSTORE_DEBUG", "VALETSTORE_VECTORS"})
 """Variables with our prefix that are no settings: the settings file, tracebacks, the tests' vectors."""
@@ -46,7 +48,7 @@ class Listen(_Table, frozen=True):
     tls_cert: str = ""
     tls_key: str = ""
     hsts_seconds: Seconds = 31_536_000
-    workers: Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"] = "auto"
+    workers: Annotated[int, Meta(ge=1, le=WORKERS_MAX)] | Literal["auto"] = "auto"
     drain_seconds: Seconds = 30
 
 
@@ -288,10 +290,11 @@ def _part(where: str, raw: object, table: type[_T]) -> _T:
 
 
 def _expected(what: str, table: type[_Table], setting: str) -> str:
+    if setting == "workers":
+        return f"must be auto or a whole number from 1 to {WORKERS_MAX}"
     kind = str({field.encode_name: field.type for field in msgspec.structs.fields(table)}[setting])
-    if "Invalid enum" in what or "int | str" in what:
-        number = ["a whole number"] if "int" in kind else []
-        return "must be " + " or ".join([*number, *re.findall(r"'([^']*)'", kind)])
+    if "Invalid enum" in what:
+        return "must be " + " or ".join(re.findall(r"'([^']*)'", kind))
     words = {
         "int": "a whole number",
         "float": "a number",

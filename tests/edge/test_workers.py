@@ -361,9 +361,14 @@ def test_a_reload_reaches_every_worker_and_a_broken_one_none(start: Start) -> No
             assert rows(wire) == 2
 
 
-def test_a_worker_that_starts_while_the_ring_is_broken_has_the_old_one(gate: Gate) -> None:
+@pytest.mark.parametrize("broken", ["{", None, '{"format": 1, "generation": 9, "keys": []}'])
+def test_a_worker_that_starts_while_the_ring_is_broken_or_gone_has_the_old_one(gate: Gate, broken: str | None) -> None:
     url = put(gate)
-    (gate.data / "keys" / "ring.json").write_text("{")
+    ring = gate.data / "keys" / "ring.json"
+    if broken is None:
+        ring.unlink()
+    else:
+        ring.write_text(broken)
     wait_until(lambda: "refused" in gate.log, 3)
     kill(gate, *gate.workers())
     assert gate.ask("GET", url).body == b"here"

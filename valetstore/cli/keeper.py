@@ -31,7 +31,7 @@ from valetstore.policy.revocation import Kind, Revocation
 from valetstore.policy.wanted import check_wanted
 from valetstore.signing import Signer, token_for
 
-_SECONDS: Final = 30
+_SECONDS: Final = 20
 _PATIENCE_SECONDS: Final = 10
 _PAGE: Final = 1_000
 _TOO_MANY: Final = 429

@@ -43,8 +43,8 @@ def command(settings: Settings, as_json: bool, **options: Any) -> int:
     KEY is what was handed out: the URL, the token, an Authorization line; or the 32 digits by which the audit and
     `inspect` name it. `-` reads it from stdin: other users of this machine see what stands on a command line.
 
-    A key without an issue time counts as issued before any WHEN. It holds in every worker of a running gateway, and
-    outlasts restarts, when the command returns; one key's entry goes when that key would have ended.
+    A key without an issue time counts as issued before any WHEN. When the command returns, the revocation holds in every
+    worker of a running gateway, and outlasts restarts; one key's entry goes a quarter of an hour after that key's end.
     """
     action = _action(options)
     config = settings.load()
@@ -63,7 +63,7 @@ def _action(options: Mapping[str, Any]) -> str:
     if len(given) != 1:
         raise click.UsageError("Give exactly one of KEY, --signing-key, --subject, --prefix, --list and --undo.")
     if not adding and (options["issued_before"] is not None or options["reason"] is not None):
-        raise click.UsageError("--issued-before and --reason say more about a revocation: give one.")
+        raise click.UsageError("--issued-before and --reason belong to KEY, --signing-key, --subject or --prefix.")
     return "add" if adding else given[0].removesuffix("_")
 
 
@@ -121,8 +121,10 @@ def _tell(entry: Entry, is_new: bool) -> None:
     click.echo(f"{'Revoked' if is_new else 'Revoked already'}: {_named(entry)}.")
     if entry.expires_at is not None:
         kept = f"until {http_date(int(entry.expires_at))}, when the key has ended by itself"
+    elif entry.kind == "key" or entry.issued_before is None:
+        kept = "until it is undone"
     else:
-        kept = "until it is undone, or nothing it names can be valid any longer"
+        kept = "until it is undone, or nothing that was issued by then can be valid any longer (keys create --ttl-max)"
     click.echo(f"Kept {kept}. To take it back: valetstore revoke --undo {entry.id}")
 
 

@@ -98,6 +98,8 @@ class Files:
     def _read_ring(self) -> Document:
         document = self._ring_file.read()
         document.ring()  # raises where a record is wrong
+        if not document.keys:  # there is one at least since the start: a restore half way, a hand that slipped
+            raise ConfigInvalid(f"{self._ring_file.path}: is missing, or holds no signing key")
         return document
 
 

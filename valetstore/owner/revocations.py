@@ -268,7 +268,7 @@ class RevocationStore:
             raise Denied("revocation_unavailable", retry_after=RETRY_SECONDS, reason=self.trouble)
 
     def _refuse(self, why: str) -> None:
-        log.error("revocations cannot be read, every key is refused: %s", why)
+        log.error("revocations cannot be read, every key is refused until `valetstore repair`: %s", why)
         self.table.replace([])
         self.table.trouble = why
 
@@ -304,5 +304,5 @@ def repair(folder: Path, now: float) -> str:
     was = f"set aside as {aside.name}" if os.path.lexists(aside) else "missing"
     return (
         f"{path}: a new log was begun with {len(entries)} revocations that could be read{lost}, the old one was {was}; "
-        "what else was revoked is valid again until it is revoked again."
+        "what else was revoked is valid again until it is revoked again, and what was undone there is in force again."
     )

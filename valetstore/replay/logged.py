@@ -72,7 +72,7 @@ class LoggedReplaySet:
                 self._tell_failure(self._journal.failure)
             return
         self._table = ReplayTable(self._entries_max, self._skew)
-        log.error("single use cannot be decided, and keys of limited use are refused: %s", self._damage)
+        log.error("single use cannot be decided until `valetstore repair`; such keys are refused: %s", self._damage)
 
     @property
     def trouble(self) -> str:

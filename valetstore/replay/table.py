@@ -360,8 +360,10 @@ class ReplayTable:
 
     def _check_left(self, identity: int, use: Use, now: float) -> None:
         used = self._used(identity)
-        if used == SPENT or used + self._purge_reserved(identity, now, counted=False) >= use.allowed:
+        if used == SPENT or used >= use.allowed:
             raise Denied("key_used")
+        if used + self._purge_reserved(identity, now, counted=False) >= use.allowed:
+            raise Denied("key_used", "By an upload that still runs: should that fail, the key opens again.")
 
     # Reservations
 
