@@ -43,8 +43,8 @@ def command(settings: Settings, as_json: bool, **options: Any) -> int:
     KEY is what was handed out: the URL, the token, an Authorization line; or the 32 digits by which the audit and
     `inspect` name it. `-` reads it from stdin: other users of this machine see what stands on a command line.
 
-    A key without an issue time counts as issued before any WHEN. When the command returns, the revocation holds in every
-    worker of a running gateway, and outlasts restarts; one key's entry goes a quarter of an hour after that key's end.
+    A key without an issue time counts as issued before any WHEN. When the command returns, the revocation holds in
+    every worker of a running gateway, and outlasts restarts; one key's entry goes 15 minutes after that key's end.
     """
     action = _action(options)
     config = settings.load()
