@@ -41,7 +41,7 @@ class Owning:
         owning: Channel[Any] = Channel(m.FromWorker, lambda message: _heard(session, message), lambda: None)
         session = Session(self.replay, self.revocations, self.budgets, owning.send)
         self.sessions.append(session)
-        working: Channel[Any] = Channel(m.FromOwner, lambda message: asking.answered(message), lambda: asking.lost())
+        working: Channel[Any] = Channel(m.FromOwner, lambda message: asking.answered(message), lambda: None)
         asking = Asking(working.send)
         await loop.create_unix_connection(lambda: owning, sock=ours)
         await loop.create_unix_connection(lambda: working, sock=theirs)
@@ -148,26 +148,6 @@ def test_a_fault_of_the_owner_refuses_one_request_and_ends_nothing(caplog: pytes
             await revocations.undo("1")  # the store was never opened
         assert "Undo could not be answered" in caplog.text
         await replay.claim(use(), NOW)
-
-    played(story)
-
-
-def test_whoever_waits_is_told_when_the_owner_is_gone() -> None:
-    async def story(owning: Owning) -> None:
-        never = asyncio.Event()
-
-        class Slow(MemoryReplaySet):
-            async def look(self, use: Any, now: float) -> None:
-                await never.wait()
-
-        owning.replay = Slow(10)
-        sent: list[object] = []
-        asking = Asking(sent.append)
-        waiting = asyncio.create_task(code(RemoteReplaySet(asking).look(use(), NOW)))
-        await asyncio.sleep(0)
-        asking.lost()
-        assert await waiting == "replay_unavailable"
-        asking.answered(m.Answered(1))  # too late, and harmless
 
     played(story)
 

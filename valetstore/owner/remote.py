@@ -49,13 +49,6 @@ class Asking:
             code, detail, evidence = answer.refusal
             waiting.set_exception(Denied(code, detail, **evidence))
 
-    def lost(self) -> None:
-        """There is no owner any more."""
-        waiting, self._waiting = self._waiting, {}
-        for answer in waiting.values():
-            if not answer.done():
-                answer.set_exception(Denied("replay_unavailable", retry_after=1, reason="the gateway is ending"))
-
 
 class RemoteReplaySet:
     """`ReplaySet`, asked of the owner."""
