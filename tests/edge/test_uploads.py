@@ -150,6 +150,8 @@ def test_a_client_that_vanishes_leaves_nothing(door: Door, how: str, sent: int) 
         wire.sock.close()
     wait_until(lambda: not leftovers(door))
     assert read(door, path).body == b"before"
+    # A file without a name is no leftover: that the upload is over shows when its use is back.
+    wait_until(lambda: b"still runs" not in door.ask("PUT", url, b"", {"Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA=="}).body)
     assert door.ask("PUT", url, b"after").status == 200
     assert door.ask("PUT", url, b"again").code == "key_used"
 
