@@ -6,7 +6,7 @@ Rule 3: a refusal carries all that was learned about the key, for the audit, and
 what it already knew.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from valetstore.config import Budgets as BudgetSettings
@@ -89,6 +89,17 @@ class Gateway:
         """Whether a request carries a key at all, in whatever state."""
         return any(scheme.recognises(inbound) for scheme in self.schemes)
 
+    async def claim(self, admission: Admission, clock: Callable[[], float]) -> None:
+        """Use the key for a read: the last step before the first byte. A HEAD uses nothing.
+
+        Revocation is asked on both sides: a refusal should burn nothing, and what was revoked while the use was logged
+        is not shown. Raises `key_used`, `key_revoked`, `replay_unavailable`.
+        """
+        self.recheck(admission, clock())
+        if admission.use is not None and admission.inbound.method != "HEAD":
+            await self.replay.claim(admission.use, admission.inbound.now)
+            self.recheck(admission, clock())
+
     def recheck(self, admission: Admission, now: float) -> None:
         """Revocation once more, after the last wait before something is done or shown. Raises `key_revoked`."""
         key = self.keys.named(admission.grant.signing_key)
@@ -119,14 +130,12 @@ class Gateway:
     @contextmanager
     def _counting(self, inbound: Inbound) -> Iterator[None]:
         """Count a verification that fails against its address, which is refused once there were too many."""
-        address = "" if inbound.peer is None else address_group(inbound.peer)
-        if address:
-            self.budgets.check(address, inbound.now)
+        self.check_source(inbound)
         try:
             yield
         except Denied:
-            if address:
-                self.budgets.failed(address, inbound.now)
+            if inbound.peer is not None:
+                self.budgets.failed(address_group(inbound.peer), inbound.now)
             raise
 
     async def _look(self, use: Use, charges: Sequence[Charge], now: float) -> None:

@@ -10,11 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestPayloadError
-
 from valetstore.edge.exchange import Exchange
-from valetstore.edge.receive import ask_for_body
+from valetstore.edge.receive import ask_for_body, reading
 from valetstore.edge.replies import Reply, json_reply
 from valetstore.encoding import http_date, strict_json, wire_int
 from valetstore.errors import Denied
@@ -85,13 +82,13 @@ class Admin:
             found = self._revocations.table.page(after, limit + 1)
         except ValueError:
             raise Denied("parameter_invalid", "`after` is the id of a revocation.") from None
-        await self._claim(admission)
+        await self._gateway.claim(admission, self._clock)
         following = found[limit - 1].id if len(found) > limit else None
         return json_reply({"revocations": [shown(entry) for entry in found[:limit]], "next": following})
 
     async def _get(self, _exchange: Exchange, admission: Admission, _on_admitted: OnAdmitted) -> Reply:
         entry = self._entry(admission)
-        await self._claim(admission)
+        await self._gateway.claim(admission, self._clock)
         return json_reply(shown(entry))
 
     async def _undo(self, _exchange: Exchange, admission: Admission, on_admitted: OnAdmitted) -> Reply:
@@ -104,10 +101,6 @@ class Admin:
                 raise _unknown()
             await lease.commit()
         return Reply(204)
-
-    async def _claim(self, admission: Admission) -> None:
-        if admission.use is not None and admission.inbound.method == "GET":
-            await self._gateway.replay.claim(admission.use, admission.inbound.now)
 
     def _entry(self, admission: Admission) -> Revocation:
         entry = self._revocations.table.get(_entry_id(admission.intent.path))
@@ -186,21 +179,13 @@ async def small_body(exchange: Exchange, inbound: Inbound) -> bytes:
         raise too_large
     ask_for_body(exchange, inbound)
     body = b""
-    try:
+    with reading(exchange):
         async with asyncio.timeout(BODY_SECONDS_MAX):
             while data := await exchange.body.readany():
                 exchange.bytes_in += len(data)
                 body += data
                 if len(body) > BODY_BYTES_MAX:
                     raise too_large
-    except TimeoutError:
-        raise Denied("request_timeout", "The body stopped arriving.") from None
-    except RuntimeError as error:
-        if exchange.protocol.transport is not None:
-            raise
-        raise ConnectionResetError(str(error)) from None  # aiohttp's word for a connection that was lost before
-    except (RequestPayloadError, HttpProcessingError) as error:
-        raise Denied("request_malformed", "Its body is not well-formed.", reason=type(error).__name__) from None
     return body
 
 

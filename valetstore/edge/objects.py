@@ -77,7 +77,7 @@ class Objects:
         span = None
         if if_range_holds(inbound, info.etag, info.modified):
             span = requested_span(inbound.header("range"), info.size)
-        await self._claim(admission)
+        await self._gateway.claim(admission, time.time)
         limits = self._config.limits
         pace = Pace(limits.download_bytes_per_second_min, limits.rate_grace_seconds, time.monotonic())
         if span is None:
@@ -109,15 +109,6 @@ class Objects:
             finally:
                 await upload.abort()
         return Reply(201 if created else 200, validators(info))
-
-    async def _claim(self, admission: Admission) -> None:
-        """The last step before the first byte. Revocation is asked on both sides: a refusal should burn nothing, and
-        what was revoked while the use was logged is not shown.
-        """
-        self._recheck(admission)
-        if admission.use is not None and admission.inbound.method != "HEAD":
-            await self._gateway.replay.claim(admission.use, admission.inbound.now)
-            self._recheck(admission)
 
     def _recheck(self, admission: Admission) -> None:
         """After the last wait before something is done or shown: what was revoked meanwhile holds."""
@@ -166,7 +157,7 @@ class Objects:
         check_beginning(after)
         limit = self._limit(inbound.parameter("limit"))
         page = await self._store.list(admission, prefix, after, limit)
-        await self._claim(admission)
+        await self._gateway.claim(admission, time.time)
         objects = [
             {"name": row.name, "size": row.size, "etag": row.etag, "modified": rfc3339(row.modified_ns / 1e9)}
             for row in page.rows

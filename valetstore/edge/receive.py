@@ -1,7 +1,9 @@
 """A body on its way in: from the connection to an upload, counted, bounded and paced."""
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Iterator
 
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
@@ -29,7 +31,7 @@ async def receive(
     ask_for_body(exchange, admission.inbound)
     pace = Pace(limits.upload_bytes_per_second_min, limits.rate_grace_seconds, time.monotonic())
     loop = asyncio.get_running_loop()
-    try:
+    with reading(exchange):
         async with asyncio.timeout(pace.grace_seconds) as deadline:
             while data := await exchange.body.readany():
                 deadline.reschedule(None)  # from here the store works, not the client
@@ -42,6 +44,16 @@ async def receive(
                 pace.paused(now - arrived)
                 pace.moved(len(data), now)
                 deadline.reschedule(loop.time() + pace.grace_seconds)
+    announced = admission.intent.length
+    if announced is not None and exchange.bytes_in != announced:
+        raise Denied("body_incomplete")
+
+
+@contextlib.contextmanager
+def reading(exchange: Exchange) -> Iterator[None]:
+    """What may go wrong while a body is read, in our words: see `receive`."""
+    try:
+        yield
     except TimeoutError:
         raise Denied("request_timeout", "The body stopped arriving.") from None
     except RuntimeError as error:
@@ -50,9 +62,6 @@ async def receive(
         raise ConnectionResetError(str(error)) from None  # aiohttp's word for a connection that was lost before
     except (RequestPayloadError, HttpProcessingError) as error:
         raise Denied("request_malformed", "Its body is not well-formed.", reason=type(error).__name__) from None
-    announced = admission.intent.length
-    if announced is not None and exchange.bytes_in != announced:
-        raise Denied("body_incomplete")
 
 
 def ask_for_body(exchange: Exchange, inbound: Inbound) -> None:
