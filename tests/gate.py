@@ -68,6 +68,15 @@ class Gate:
         """Everything the daemon printed."""
         return (self.folder / "stderr.log").read_text("utf-8", "replace")
 
+    def says(self, words: str, seconds: float = 5.0) -> bool:
+        """Whether its log has these words, or has them soon: a thread writes it, behind the answers."""
+        deadline = time.monotonic() + seconds
+        while words not in self.log:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
     def start(self) -> Self:
         """Start it and wait until it accepts."""
         command = [*self.prefix, sys.executable, "-m", "valetstore", "serve", "--data", str(self.data)]

@@ -51,7 +51,7 @@ def test_a_bad_setting_is_one_sentence_and_exit_2(config: str, named: str, tmp_p
 
 def test_plain_http_beyond_loopback_is_allowed_when_asked_for(start: Start) -> None:
     gate = start("[listen]\ninsecure-http = true", "--listen", "0.0.0.0:0")
-    assert "ready on http://0.0.0.0:" in gate.log
+    assert gate.says("ready on http://0.0.0.0:"), gate.log
 
 
 def test_an_explicit_port_that_is_taken_is_exit_4(tmp_path: Path) -> None:
@@ -71,8 +71,8 @@ def test_the_default_metrics_port_taken_is_only_a_warning(start: Start) -> None:
         blocker = None  # someone else has it: just as good
     try:
         gate = start("", "--metrics", "127.0.0.1:9420")
-        assert "warning" in gate.log
-        assert "going on without metrics" in gate.log
+        assert gate.says("warning"), gate.log
+        assert gate.says("going on without metrics"), gate.log
     finally:
         if blocker:
             blocker.close()
