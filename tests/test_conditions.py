@@ -126,6 +126,14 @@ def test_an_object_that_is_not_there(headers: dict[str, str], outcome: Outcome) 
     assert of(**headers).judge(None, None, is_read=False) is outcome
 
 
+def test_a_dialect_may_have_a_prefix_of_its_own_and_tags_without_quotes() -> None:
+    headers = {"x-if-match": "d41d8cd9-2", "x-if-modified-since": http_date(THEN), "if-none-match": "*"}
+    assert Conditions.of(ask(headers=headers), "x-", bare_tags=True) == Conditions(('"d41d8cd9-2"',), None, THEN)
+    for value in ("one, two", 'one"', "a b"):
+        with refused("parameter_invalid"):
+            Conditions.of(ask(headers={"if-match": value}), bare_tags=True)
+
+
 def test_a_weak_tag_of_the_object_never_matches_strongly() -> None:
     assert of(if_match=f"W/{TAG}").judge(f"W/{TAG}", THEN, is_read=False) is FAILED
     assert of(if_none_match=TAG).judge(f"W/{TAG}", THEN, is_read=True) is NOT_MODIFIED

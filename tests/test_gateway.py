@@ -22,14 +22,16 @@ from tests.minting import (
     with_signature,
 )
 from valetstore.errors import REFUSALS, Denied
-from valetstore.gateway import Gateway, whole_use
-from valetstore.grants.grant import Admission, Budget, Profile
+from valetstore.gateway import Gateway, use_of, whole_use
+from valetstore.grants.grant import Admission, Budget, Grant, Intent, Operation, Profile, Scope
 from valetstore.grants.native import Native
 from valetstore.grants.networks import plain_address
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
+from valetstore.objectkey import ObjectKey
 from valetstore.policy.bounds import SKEW_SECONDS_MAX
 from valetstore.policy.budget import BudgetBook
+from valetstore.policy.request import enforce
 from valetstore.policy.revocation import Revocation
 from valetstore.replay.memory import MemoryReplaySet
 
@@ -414,3 +416,108 @@ def test_every_refusal_has_a_status_and_one_short_sentence() -> None:
 def test_evidence_found_further_out_does_not_replace_what_is_there() -> None:
     denied = Denied("key_used", a=1).because(a=2, b=3)
     assert denied.evidence == {"a": 1, "b": 3}
+
+
+# --- what one request touches beside its own path -------------------------------------------------------
+
+
+def admitted_to(*operations: str, prefix: str = "/b/u/1/", **more: Any) -> tuple[Gateway, Admission]:
+    gate = gateway(**more)
+    asked = claims(prefix=prefix, ops=list(operations))
+    del asked["path"]
+    return gate, admit(ask("GET", "/b/u/1/k", token=minter().token(asked)), gate)
+
+
+def further(operation: Operation, path: str) -> Intent:
+    return Intent(operation, path, ObjectKey.parse(path))
+
+
+def test_what_a_request_touches_beside_its_path_is_judged_by_the_same_key() -> None:
+    gate, admission = admitted_to("read", "delete")
+    extended = gate.extend(admission, further("delete", "/b/u/1/other"))
+    assert extended.key == ObjectKey("b", "u/1/other")
+    assert extended.use is None
+    with refused("path_not_allowed"):
+        gate.extend(admission, further("read", "/b/u/10/k"))
+    with refused("operation_not_allowed"):
+        gate.extend(admission, further("write", "/b/u/1/k"))
+
+
+def test_a_prefix_that_is_revoked_holds_for_what_is_touched_beside() -> None:
+    gate, admission = admitted_to("read")
+    gate.revocations.add(Revocation("1a2000f0f33", "prefix", "/b/u/1/secret/", created_at=NOW))
+    gate.extend(admission, further("read", "/b/u/1/k"))
+    with refused("key_revoked"):
+        gate.extend(admission, further("read", "/b/u/1/secret/k"))
+
+
+@pytest.mark.parametrize(
+    ("scope", "path", "is_open"),
+    [
+        (Scope("/b/u/1/", is_prefix=True), "/b/", True),
+        (Scope("/b/u/1/k"), "/b/", True),
+        (Scope("/b/", is_prefix=True), "/b/", True),
+        (Scope("/", is_prefix=True), "/b/", True),
+        (Scope("/c/", is_prefix=True), "/b/", False),
+        (Scope("/bb/", is_prefix=True), "/b/", False),
+        (Scope("/b/u/1/", is_prefix=True), "/", True),
+    ],
+)
+def test_a_place_is_open_to_a_key_that_opens_a_part_of_it(scope: Scope, path: str, is_open: bool) -> None:
+    grant = Grant(
+        scheme="s3",
+        signing_key="web",
+        identity=bytes(16),
+        operations=frozenset({"list"}),
+        scopes=((scope,),),
+        not_after=NOW + 60,
+    )
+    whole = Intent("list", path, action="ListObjects")
+    part = Intent("list", path, action="HeadBucket", partly=True)
+    if is_open:
+        enforce(grant, part, ask("GET", "/b/"))
+    else:
+        with refused("path_not_allowed"):
+            enforce(grant, part, ask("GET", "/b/"))
+    if scope.path not in ("/", "/b/"):
+        with refused("path_not_allowed"):
+            enforce(grant, whole, ask("GET", "/b/"))
+
+
+def test_a_request_of_an_upload_uses_nothing_of_its_own() -> None:
+    grant = Grant(
+        scheme="s3",
+        signing_key="web",
+        identity=bytes(16),
+        operations=frozenset({"write"}),
+        scopes=(),
+        not_after=NOW + 60,
+        uses=1,
+        single_use=frozenset({"write"}),
+    )
+    part = Intent("write", "/b/k", ObjectKey("b", "k"), upload="u1", action="UploadPart")
+    whole = Intent("write", "/b/k", ObjectKey("b", "k"), action="PutObject")
+    assert use_of(grant, part, ask("PUT", "/b/k")) is None
+    assert use_of(grant, whole, ask("PUT", "/b/k"))
+
+
+def test_a_part_has_no_type_and_no_least_length_and_may_not_be_too_large() -> None:
+    grant = Grant(
+        scheme="s3",
+        signing_key="web",
+        identity=bytes(16),
+        operations=frozenset({"write"}),
+        scopes=(),
+        not_after=NOW + 60,
+        length_min=100,
+        length_max=1000,
+        types=(("image/*",),),
+    )
+    key = ObjectKey("b", "k")
+    enforce(grant, Intent("write", "/b/k", key, length=10, upload="u1"), ask("PUT", "/b/k"))
+    with refused("too_large"):
+        enforce(grant, Intent("write", "/b/k", key, length=1001, upload="u1"), ask("PUT", "/b/k"))
+    with refused("too_small"):
+        enforce(grant, Intent("write", "/b/k", key, length=10, content_type="image/png"), ask("PUT", "/b/k"))
+    with refused("type_not_allowed"):
+        enforce(grant, Intent("write", "/b/k", key, length=100), ask("PUT", "/b/k"))

@@ -16,6 +16,7 @@ from valetstore.inbound import Inbound
 
 # Empty elements of a list are passed over (RFC 9110 section 5.6.1.2).
 _ETAG: Final = re.compile(r'[ \t,]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?=,|\Z)')
+_BARE_TAG: Final = re.compile(r"[\w+/=.-]+", re.ASCII)
 ANY: Final = ("*",)
 """`If-Match: *` and `If-None-Match: *`: any current state of the object."""
 
@@ -41,13 +42,16 @@ class Conditions(msgspec.Struct, frozen=True):
     if_unmodified_since: int | None = None
 
     @classmethod
-    def of(cls, inbound: Inbound) -> "Conditions":
-        """Read from a request's headers; raises `parameter_invalid`."""
-        modified = inbound.header("if-modified-since")
-        unmodified = inbound.header("if-unmodified-since")
+    def of(cls, inbound: Inbound, prefix: str = "", *, bare_tags: bool = False) -> "Conditions":
+        """Read from a request's headers, which may have a prefix of their own; raises `parameter_invalid`.
+
+        With `bare_tags` an entity tag may stand without its quotes: there are dialects whose clients send it so.
+        """
+        modified = inbound.header(f"{prefix}if-modified-since")
+        unmodified = inbound.header(f"{prefix}if-unmodified-since")
         return cls(
-            if_match=_tags(inbound, "if-match"),
-            if_none_match=_tags(inbound, "if-none-match"),
+            if_match=_tags(inbound, f"{prefix}if-match", bare_tags),
+            if_none_match=_tags(inbound, f"{prefix}if-none-match", bare_tags),
             if_modified_since=parse_http_date(modified) if modified else None,
             if_unmodified_since=parse_http_date(unmodified) if unmodified else None,
         )
@@ -80,12 +84,14 @@ def if_range_holds(inbound: Inbound, etag: str, modified: int) -> bool:
     return parse_http_date(value) == modified and inbound.now - modified >= 1
 
 
-def _tags(inbound: Inbound, name: str) -> tuple[str, ...] | None:
+def _tags(inbound: Inbound, name: str, bare_tags: bool) -> tuple[str, ...] | None:
     value = inbound.header(name)
     if value is None:
         return None
     if value.strip() == "*":
         return ANY
+    if bare_tags and _BARE_TAG.fullmatch(value.strip()):
+        return (f'"{value.strip()}"',)
     value = value.strip(" \t,")
     tags: list[str] = []
     end = 0

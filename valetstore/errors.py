@@ -2,6 +2,7 @@
 
 What this file knows: what a client may be told. What it must not know: which dialect is spoken (the
 edge translates a code into S3's XML or Azure's) and anything secret (evidence goes to the audit only).
+Where one code stands for several of a vendor's, the dialect's own file says which (`Denied.saying`).
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "headers_too_large": Refusal(431, "The request line or its headers are too large."),
     "request_timeout": Refusal(408, "The request did not arrive in time."),
     "cors_not_allowed": Refusal(403, "No CORS rule of this bucket allows this request."),
+    "not_implemented": Refusal(501, "This operation or condition is not served here."),
     # The key itself.
     "key_missing": Refusal(401, "This needs a signed key."),
     "key_ambiguous": Refusal(400, "More than one key came with this request."),
@@ -53,6 +55,10 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "exists": Refusal(412, "The object exists and may not be replaced."),
     "precondition_failed": Refusal(412, "A condition of the request does not hold."),
     "range_not_satisfiable": Refusal(416, "The range lies outside the object."),
+    "bucket_not_found": Refusal(404, "There is no such bucket."),
+    "bucket_exists": Refusal(409, "The bucket exists."),
+    "upload_not_found": Refusal(404, "There is no such upload; it was completed, given up, or never begun."),
+    "part_invalid": Refusal(400, "The parts are not those of this upload, or not in order."),
     "conflict": Refusal(409, "Another object or folder stands in the way of this name."),
     "digest_mismatch": Refusal(400, "The body does not have the digest that was promised."),
     "body_incomplete": Refusal(400, "The body ended before its announced length."),
@@ -64,6 +70,18 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "overloaded": Refusal(503, "The gateway has as many connections as it may have."),
     "internal_error": Refusal(500, "The gateway failed; the operator finds the reason in its log."),
 }
+
+
+class Saying(NamedTuple):
+    """How a vendor puts a refusal: its own code, sentence and status, and further members of its error document.
+
+    An empty `message` and a `status` of 0 are the ones that the vendor's table has for `code`.
+    """
+
+    code: str
+    message: str = ""
+    status: int = 0
+    members: tuple[tuple[str, str], ...] = ()
 
 
 class Denied(Exception):  # noqa: N818 - a refusal is an answer, not a programming error
@@ -78,6 +96,7 @@ class Denied(Exception):  # noqa: N818 - a refusal is an answer, not a programmi
         self.code = code
         self.detail = detail
         self.evidence = evidence
+        self.said: Saying | None = None
 
     @property
     def status(self) -> int:
@@ -89,6 +108,11 @@ class Denied(Exception):  # noqa: N818 - a refusal is an answer, not a programmi
         """The public sentence, with the detail where there is one."""
         text = REFUSALS[self.code].text
         return f"{text} {self.detail}" if self.detail else text
+
+    def saying(self, code: str, message: str = "", status: int = 0, **members: str) -> "Denied":
+        """This refusal in a vendor's words, for clients that speak its dialect. Public, as `detail` is."""
+        self.said = Saying(code, message, status, tuple(members.items()))
+        return self
 
     def because(self, **evidence: object) -> "Denied":
         """Add evidence found further out (the signing key, the identity); what is there stays."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from valetstore.config import Budgets as BudgetSettings
 from valetstore.errors import Denied
-from valetstore.grants.grant import Admission, Charge, Grant, Intent, Use
+from valetstore.grants.grant import Admission, Charge, Grant, Intent, Proof, Use
 from valetstore.grants.networks import address_group
 from valetstore.grants.recognise import recognise
 from valetstore.grants.scheme import Scheme
@@ -20,7 +20,7 @@ from valetstore.keys.ring import KeyRing
 from valetstore.pasted import prove
 from valetstore.policy.bounds import SKEW_SECONDS_MAX
 from valetstore.policy.budget import BudgetBook, Budgets, charges_of
-from valetstore.policy.request import enforce, enforce_holding
+from valetstore.policy.request import enforce, enforce_further, enforce_holding
 from valetstore.policy.revocation import RevocationTable
 from valetstore.replay.promise import ReplaySet
 
@@ -50,7 +50,8 @@ class Gateway:
 
     async def admit(self, inbound: Inbound) -> Admission:
         """Let the request in, or raise Denied with what was learned as evidence. `leave` must follow."""
-        intent, grant = self._prove(inbound)
+        intent, proof = self._prove(inbound)
+        grant = proof.grant.narrowed_by(proof.limits)
         try:
             enforce(grant, intent, inbound, self.revocations)
             charges = charges_of(grant, inbound.peer, self.limits)
@@ -61,7 +62,19 @@ class Gateway:
                 await self._look(use, charges, inbound.now)
         except Denied as denied:
             raise denied.because(**describe(grant, intent)) from None
-        return Admission(inbound, intent, grant, use, charges)
+        return Admission(inbound, intent, grant, use, charges, proof.body)
+
+    def extend(self, admission: Admission, intent: Intent) -> Admission:
+        """The same request on one more object that it touches: a copy's source, one of many deletes.
+
+        The key must open that too; its use and its budgets are the request's. Raises `operation_not_allowed`,
+        `path_not_allowed`, `key_revoked`.
+        """
+        try:
+            enforce_further(admission.grant, intent, admission.inbound, self.revocations)
+        except Denied as denied:
+            raise denied.because(**describe(admission.grant, intent)) from None
+        return Admission(admission.inbound, intent, admission.grant, None)
 
     def leave(self, admission: Admission) -> None:
         """The request is over: what it held of its key's budgets comes back."""
@@ -74,11 +87,12 @@ class Gateway:
         The request's own key, or one `pasted` into its body, for a dialect whose keys hold for one request alone.
         """
         if pasted is None:
-            intent, grant = self._prove(inbound)
+            intent, proof = self._prove(inbound)
         else:
             with self._counting(inbound):
                 proof = prove(pasted, self.schemes, self.keys, inbound.now)
-            intent, grant = Intent("admin", inbound.path), proof.grant.narrowed_by(proof.limits)
+            intent = Intent("admin", inbound.path)
+        grant = proof.grant.narrowed_by(proof.limits)
         try:
             enforce_holding(grant, intent, inbound, self.revocations)
         except Denied as denied:
@@ -102,13 +116,17 @@ class Gateway:
 
     def recheck(self, admission: Admission, now: float) -> None:
         """Revocation once more, after the last wait before something is done or shown. Raises `key_revoked`."""
-        key = self.keys.named(admission.grant.signing_key)
+        self.check_in_force(admission.grant, admission.intent.path, now)
+
+    def check_in_force(self, grant: Grant, path: str, now: float) -> None:
+        """Raise `key_revoked` where it was revoked, or its signing key is gone or retired; its own end is not asked."""
+        key = self.keys.named(grant.signing_key)
         if key is None or (key.record.retires_at is not None and now >= key.record.retires_at):
             raise Denied("key_revoked", "Its signing key was retired meanwhile.")
-        self.revocations.check(admission.grant, admission.intent.path, now)
+        self.revocations.check(grant, path, now)
 
-    def _prove(self, inbound: Inbound) -> tuple[Intent, Grant]:
-        """What the request asks for and what its key allows, narrowed."""
+    def _prove(self, inbound: Inbound) -> tuple[Intent, Proof]:
+        """What the request asks for and what its key proves."""
         credential = recognise(inbound, self.schemes)
         scheme = credential.scheme
         try:
@@ -120,7 +138,7 @@ class Gateway:
                 proof = scheme.verify(inbound, credential, self.keys)
         except Denied as denied:
             raise denied.because(dialect=scheme.name, operation=intent.operation) from None
-        return intent, proof.grant.narrowed_by(proof.limits)
+        return intent, proof
 
     def check_source(self, inbound: Inbound) -> None:
         """Raise `rate_limited` where too many verifications have failed from there. `admit` does it by itself."""
@@ -148,12 +166,13 @@ class Gateway:
 
 
 def use_of(grant: Grant, intent: Intent, inbound: Inbound) -> Use | None:
-    """What the replay set must remember of this request; None where the key's uses are not limited.
+    """What the replay set must remember of this request; None where the key's uses are not limited, or the use was
+    set aside when the multipart upload began that this is a part of.
 
     It is remembered for the longest tolerance that can be set, not the one that is: a reload may raise that.
     """
     uses = grant.uses_for(intent.operation)
-    if uses is None:
+    if uses is None or intent.upload:
         return None
     # Without an address nobody can be known to be the same client: the window opens for none.
     window = 0 if intent.operation in grant.single_use else grant.window

@@ -26,11 +26,16 @@ _TARGET_FORBIDDEN: Final = re.compile(rb"[\x00-\x20\x7f#]")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
+Form = tuple[tuple[str, str], ...]
+"""The fields of a `multipart/form-data` body up to its file, in order, names in lower case."""
+
+
 class Inbound:
     """A request: method, raw target, headers, source, TLS, and the moment it was received.
 
     `peer` is the client's address after trusted-proxy rules (None for a Unix socket without a proxy),
     `tls` whether the client spoke HTTPS, `host` the authority it asked for, `now` seconds since the epoch.
+    `form` is set where a form was read up to its file: its fields are part of what is judged.
     """
 
     # A plain class with cached properties: most requests need two of these views, none needs all.
@@ -44,6 +49,7 @@ class Inbound:
         peer: Address | None = None,
         tls: bool = False,
         host: str | None = None,
+        form: Form | None = None,
     ) -> None:
         if not target.startswith(b"/") or _TARGET_FORBIDDEN.search(target):
             # Absolute-form would override Host, authority-form and `*` name no object.
@@ -56,6 +62,7 @@ class Inbound:
         self.tls = tls
         self.raw_path, _, self.raw_query = target.partition(b"?")
         self.host = host if host is not None else (self.header("host") or "")
+        self.form = form
 
     @classmethod
     def from_raw(cls, head: bytes, *, now: float, peer: str | None = None, tls: bool = False) -> "Inbound":
@@ -76,6 +83,22 @@ class Inbound:
             headers.append((field[1], field[2].strip(b" \t")))
         address = ip_address(peer) if peer else None
         return cls(request[1].decode("ascii"), request[2], tuple(headers), now=now, peer=address, tls=tls)
+
+    def with_form(self, form: Form) -> "Inbound":
+        """The same request, its form read."""
+        return self._with(self.method, self.headers, form)
+
+    def with_method(self, method: str) -> "Inbound":
+        """The same request, as if by another method."""
+        return self._with(method, self.headers, self.form)
+
+    def with_headers(self, further: Headers) -> "Inbound":
+        """The same request with further headers: what a dialect lets a query say in their place."""
+        return self._with(self.method, self.headers + further, self.form)
+
+    def _with(self, method: str, headers: Headers, form: Form | None) -> "Inbound":
+        now, peer, tls, host = self.now, self.peer, self.tls, self.host
+        return Inbound(method, self.target, headers, now=now, peer=peer, tls=tls, host=host, form=form)
 
     @cached_property
     def path(self) -> str:

@@ -11,14 +11,17 @@ MASK: Final = "***"
 
 # Names that mean a credential wherever they stand, as a header, a form field or a cookie.
 _HEADER_LIKE: Final = (
-    "x-amz-signature", "x-amz-credential", "x-amz-security-token",
+    "x-amz-signature", "x-amz-credential", "x-amz-security-token", "x-amz-trailer-signature",
     "x-goog-signature", "x-goog-credential",
     "x-auth-token", "x-valet-key",
     "cloudfront-policy", "cloudfront-signature", "cloudfront-key-pair-id", "key-pair-id",
+    # As SDKs, their profiles and their environment call a secret key and a session token.
+    "aws_secret_access_key", "secret_access_key", "secretaccesskey", "secret access key",
+    "aws_session_token", "session_token", "sessiontoken",
 )  # fmt: skip
 # Names that are also words, or short: only a value given with `=`, or quoted, counts.
 _WORDS: Final = (
-    "valet", "signature", "credential", "policy",
+    "valet", "signature", "credential", "policy", "chunk-signature",
     "awsaccesskeyid", "googleaccessid",
     "temp_url_sig", "temp_url_expires", "temp_url_prefix",
     "access_token", "token", "secret",
@@ -41,6 +44,13 @@ _NAMED: Final = re.compile(
     rf"|(?:{'|'.join(map(re.escape, _HEADER_LIKE + _WORDS))})(?:\s*=|%3D|['\"]\s*[:,]))"
     r"\s*b?)(?:'[^']*'?|\"[^\"]*\"?|[^\s&;,'\"]+)"
 )
+_ANY_NAME: Final = "|".join(map(re.escape, _HEADER_LIKE + _WORDS))
+# A form's field, in HTML or as a part of multipart/form-data.
+_FIELD: Final = re.compile(rf"""(?i)(\bname=["']?(?:{_ANY_NAME})["']?\s+(?:value=["']?)?)[^\s"'<>]+""")
+# An element of an error document or of a client's XML.
+_ELEMENT: Final = re.compile(r"(?i)(<(?:SignatureProvided|SecretAccessKey|SessionToken)>)[^<\s]+")
+# The sealed token of temporary credentials (grants/s3/session.py).
+_SESSION: Final = re.compile(r"\bvalet1\.[\w-]+(?:\.[\w-]*)*", re.ASCII)
 # Whatever stands before it: base64url that begins like a JSON object is a token or a policy. It matches with
 # or without the token's other parts, so that a long text is gone through once.
 _TOKEN: Final = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*", re.ASCII)
@@ -54,5 +64,10 @@ def redact(text: str) -> str:
     # A value needs something between its name and itself; most lines have none and are spared the search.
     if _SEPARATOR.search(text):
         text = _AUTHORIZATION.sub(rf"\g<1>{MASK}", text)
+        text = _FIELD.sub(rf"\g<1>{MASK}", text)
         text = _NAMED.sub(rf"\g<1>{MASK}", text)
+    if "<" in text:
+        text = _ELEMENT.sub(rf"\g<1>{MASK}", text)
+    if "valet1." in text:
+        text = _SESSION.sub(MASK, text)
     return _TOKEN.sub(MASK, text)

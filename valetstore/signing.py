@@ -19,12 +19,12 @@ import msgspec
 
 from valetstore.encoding import b64url_decode, content_disposition
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.grant import Budget, Limits, Operation, Profile, Scope
+from valetstore.grants.grant import Budget, Limits, Operation, Profile
 from valetstore.grants.native import PARAMETER, TOKEN_BYTES_MAX, Claims, as_list
 from valetstore.grants.native import sign as sign_claims
 from valetstore.grants.networks import parse_networks
 from valetstore.keys.material import ALGORITHMS, PrivateKey, algorithm_of, check_secret, load_private
-from valetstore.keys.ring import KeyRing, check_type_pattern, limits_of
+from valetstore.keys.ring import NATIVE, KeyRing, SigningKey, check_type_pattern, limits_of
 from valetstore.keys.ringfile import RingFile
 from valetstore.objectkey import ObjectKey, check_bucket, check_name, split_path
 from valetstore.policy.request import type_matches
@@ -86,26 +86,38 @@ class Signer:
     @classmethod
     def from_ring(cls, ring_file: RingFile, name: str) -> Self:
         """From the key ring of a data directory on this machine. Raises ConfigInvalid."""
-        ring = ring_file.load()
-        key = ring.named(name)
-        if key is None:
-            raise ConfigInvalid(f"signing key {name!r}: there is none of that name; {_others(ring)}")
-        if key.retired(time.time()):
-            raise ConfigInvalid(f"signing key {name!r}: is retired; {_others(ring)}")
+        key = signing_key(ring_file.load(), name)
         material = key.material if isinstance(key.material, bytes) else ring_file.private_half(name)
         return cls(key.record.kid, key.algorithm.name, material, key.limits)
 
 
-def active_names(ring: KeyRing) -> list[str]:
-    """The signing keys that are in force now, without the gateway's own."""
+def active_names(ring: KeyRing, scheme: str = NATIVE) -> list[str]:
+    """The signing keys of a scheme that are in force now, without the gateway's own."""
     now = time.time()
-    return [key.name for key in ring if not key.name.startswith("_") and not key.retired(now)]
+    active = [key for key in ring if key.record.scheme == scheme and not key.retired(now)]
+    return [key.name for key in active if not key.name.startswith("_")]
 
 
-def _others(ring: KeyRing) -> str:
+def signing_key(ring: KeyRing, name: str, scheme: str = NATIVE) -> SigningKey:
+    """The signing key of that name, if it signs for this scheme and is in force. Raises ConfigInvalid."""
+    key = ring.named(name)
+    others = other_names(ring, scheme)
+    if key is None:
+        raise ConfigInvalid(f"signing key {name!r}: there is none of that name; {others}")
+    if key.record.scheme != scheme:
+        raise ConfigInvalid(
+            f"signing key {name!r}: is for --scheme {key.record.scheme}; take that, or another signing key: {others}"
+        )
+    if key.retired(time.time()):
+        raise ConfigInvalid(f"signing key {name!r}: is retired; {others}")
+    return key
+
+
+def other_names(ring: KeyRing, scheme: str = NATIVE) -> str:
     """What can be done instead: the names there are, or how to make one."""
-    active = active_names(ring)
-    return f"there are: {', '.join(active)}" if active else "`valetstore keys create NAME` makes one"
+    active = active_names(ring, scheme)
+    option = "" if scheme == NATIVE else f" --scheme {scheme}"
+    return f"there are: {', '.join(active)}" if active else f"`valetstore keys create NAME{option}` makes one"
 
 
 class _Created(msgspec.Struct):
@@ -187,7 +199,7 @@ def claims_for(method: str, path: str, *, expires: int, **terms: Unpack[Terms]) 
         create=terms.get("create_only", False),
         sha256=terms.get("sha256"),
         headers=dict(terms.get("headers", {})),
-        response=_response(terms.get("response", {}), terms.get("filename"), terms.get("inline", False)),
+        response=download_headers(terms.get("response", {}), terms.get("filename"), terms.get("inline", False)),
         ctx=terms.get("ctx"),
     )
 
@@ -271,16 +283,9 @@ def refuse_beyond(claims: Claims, limits: Limits) -> None:
 
     What the claims leave open needs no word here: the gateway narrows it.
     """
-    beyond = [op for op in claims.ops if op not in limits.operations]
-    if beyond:
-        raise SigningRefused(f"{beyond[0]}: the signing key allows {', '.join(sorted(limits.operations))}")
-    scope = Scope(claims.prefix, is_prefix=True) if claims.prefix is not None else Scope(claims.path or "")
-    for group in limits.scopes:
-        if not any(allowed.covers(scope.path) for allowed in group):
-            raise SigningRefused(f"{scope.path}: the signing key allows {' or '.join(map(str, group))}")
-    since = claims.iat if claims.iat is not None else time.time()
-    if limits.ttl_max is not None and claims.exp - since > limits.ttl_max:
-        raise SigningRefused(f"expires: the signing key allows at most {show_duration(limits.ttl_max)} after signing")
+    refuse_operations(claims.ops, limits)
+    refuse_path(claims.path or "" if claims.prefix is None else claims.prefix, limits)
+    refuse_life(claims.exp - (claims.iat if claims.iat is not None else time.time()), limits)
     _refuse_uses(claims, limits)
     _refuse_budget(claims.budget, limits.budget)
     _refuse_length(claims, limits)
@@ -289,6 +294,26 @@ def refuse_beyond(claims: Claims, limits: Limits) -> None:
             if not any(type_matches(pattern.lower(), allowed) for allowed in allowed_types):
                 raise SigningRefused(f"type {pattern}: the signing key allows {', '.join(allowed_types)}")
     _refuse_networks(claims, limits)
+
+
+def refuse_operations(operations: Sequence[str], limits: Limits) -> None:
+    """Raise SigningRefused unless the profile has all of these."""
+    beyond = [op for op in operations if op not in limits.operations]
+    if beyond:
+        raise SigningRefused(f"{beyond[0]}: the signing key allows {', '.join(sorted(limits.operations))}")
+
+
+def refuse_path(path: str, limits: Limits) -> None:
+    """Raise SigningRefused unless the profile covers this path, or all that begins with it if it ends in a slash."""
+    for group in limits.scopes:
+        if not any(allowed.covers(path) for allowed in group):
+            raise SigningRefused(f"{path}: the signing key allows {' or '.join(map(str, group))}")
+
+
+def refuse_life(seconds: float, limits: Limits) -> None:
+    """Raise SigningRefused where that is longer than the profile lets its keys live."""
+    if limits.ttl_max is not None and seconds > limits.ttl_max:
+        raise SigningRefused(f"expires: the signing key allows at most {show_duration(limits.ttl_max)} after signing")
 
 
 def _refuse_uses(claims: Claims, limits: Limits) -> None:
@@ -347,7 +372,8 @@ def _budget(given: Budget | Mapping[str, float] | None) -> Budget | None:
         raise ArgumentInvalid("budget", dict(given), f"{error}") from None
 
 
-def _response(given: Mapping[str, str], filename: str | None, inline: bool) -> dict[str, str]:
+def download_headers(given: Mapping[str, str], filename: str | None, inline: bool) -> dict[str, str]:
+    """What a download is to be answered with: `given` headers, and how a browser saves it."""
     response = dict(given)
     kind: Literal["inline", "attachment"] = "inline" if inline else "attachment"
     if filename is not None:

@@ -129,6 +129,7 @@ def test_every_claim_becomes_its_condition(algorithm: str, mint: Any) -> None:
         not_before=NOW - 5,
         issued_at=NOW - 5,
         skew=10,
+        early=10,
         subject="ann",
         length_min=1,
         length_max=10,

@@ -158,8 +158,8 @@ def test_an_unknown_signing_key_costs_a_verification(monkeypatch: pytest.MonkeyP
 
 def test_a_key_of_another_scheme_is_unknown_here() -> None:
     by = minter()
-    record = record_of("hs256", "HS256", by.record.profile, secret=bytes(32), scheme="s3")
-    token = hs256(bytes(32), {"alg": "HS256", "kid": "hs256"}, claims())
+    record = record_of("hs256", "HMAC", by.record.profile, secret=b"k" * 32, scheme="s3")
+    token = hs256(b"k" * 32, {"alg": "HS256", "kid": "hs256"}, claims())
     with refused("signature_mismatch"):
         verify(token, KeyRing([record]))
 

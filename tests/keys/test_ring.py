@@ -21,7 +21,8 @@ def record(**more: Any) -> KeyRecord:
 
 
 def test_a_ring_finds_its_keys_by_scheme_and_key_id_and_by_name() -> None:
-    ring = KeyRing([record(), record(id="2", name="s3", kid="app", scheme="s3"), record(id="3", name="b", kid="B")], 7)
+    foreign = record_of("s3", "HMAC", Profile(), kid="app", secret=b"s" * 40, scheme="s3")
+    ring = KeyRing([record(), foreign, record(id="3", name="b", kid="B")], 7)
     assert len(ring) == 3
     assert ring.generation == 7
     assert [key.name for key in ring] == ["app", "s3", "b"]

@@ -12,10 +12,12 @@ from valetstore.errors import Denied
 from valetstore.grants.grant import OPERATIONS, Grant, Intent, Scope
 from valetstore.grants.networks import parse_networks, plain_address
 from valetstore.inbound import Inbound
-from valetstore.policy.request import CHECKS, enforce, type_matches
+from valetstore.objectkey import ObjectKey
+from valetstore.policy.request import CHECKS, enforce, enforce_content, type_matches
 
-READ = Intent("read", "/b/k")
-PUT = Intent("write", "/b/k", length=10, content_type="image/png")
+KEY = ObjectKey("b", "k")
+READ = Intent("read", "/b/k", KEY)
+PUT = Intent("write", "/b/k", KEY, length=10, content_type="image/png")
 
 
 def grant(**more: Any) -> Grant:
@@ -101,7 +103,7 @@ def test_expiry_to_the_second(skew: int) -> None:
 @pytest.mark.parametrize("skew", [0, 10])
 @pytest.mark.parametrize("name", ["not_before", "issued_at"])
 def test_the_beginning_to_the_second(skew: int, name: str) -> None:
-    limited = grant(skew=skew, **{name: NOW})
+    limited = grant(skew=skew, early=skew, **{name: NOW})
     assert admitted(limited, NOW - skew) == "ok"
     assert admitted(limited, NOW - skew - 0.001) == "key_not_yet_valid"
 
@@ -283,7 +285,7 @@ def test_a_required_value_beyond_ascii_is_sent_as_utf_8() -> None:
 )
 def test_an_announced_length_lies_within_the_range(length: int | None, code: str) -> None:
     limited = grant(length_min=5, length_max=10)
-    put = Intent("write", "/b/k", length=length)
+    put = Intent("write", "/b/k", KEY, length=length)
     if not code:
         enforce(limited, put, ask())
         return
@@ -343,7 +345,7 @@ def test_type_patterns(given: str, pattern: str, fits: bool) -> None:
 )
 def test_an_upload_has_one_of_the_types(content_type: str | None, is_open: bool) -> None:
     limited = grant(types=(("image/*", "text/plain"),))
-    put = Intent("write", "/b/k", content_type=content_type)
+    put = Intent("write", "/b/k", KEY, content_type=content_type)
     if is_open:
         enforce(limited, put, ask())
         return
@@ -356,7 +358,17 @@ def test_every_group_of_types_must_hold() -> None:
     enforce(limited, PUT, ask())
     for content_type in ("image/gif", "text/plain"):
         with refused("type_not_allowed"):
-            enforce(limited, Intent("write", "/b/k", content_type=content_type), ask())
+            enforce(limited, Intent("write", "/b/k", KEY, content_type=content_type), ask())
+
+
+def test_a_copys_type_and_length_are_judged_once_they_are_known() -> None:
+    limited = grant(types=(("image/*",),), length_max=10)
+    enforce(limited, Intent("write", "/b/k", KEY, copied=True), ask())
+    enforce_content(limited, Intent("write", "/b/k", KEY, length=10, content_type="image/png"), ask())
+    with refused("type_not_allowed"):
+        enforce_content(limited, Intent("write", "/b/k", KEY, length=10, content_type="text/html"), ask())
+    with refused("too_large"):
+        enforce_content(limited, Intent("write", "/b/k", KEY, length=11, content_type="image/png"), ask())
 
 
 def test_a_key_with_an_empty_list_of_types_allows_no_upload() -> None:

@@ -7,8 +7,9 @@ signing key's networks" are two groups, and no intersection has to be computed o
 """
 
 import math
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -52,6 +53,12 @@ class Intent(msgspec.Struct, frozen=True):
 
     `key` is None where no single object is meant (a list, whose `path` is `/bucket/` and the prefix asked
     for; the gateway's own paths). `length` and `content_type` are what an upload announces, if it does.
+
+    `action` is the dialect's own name for it ("PutObject"), "" where there is one for each operation. `partly` marks
+    a path (`/bucket/`, or `/`) of which the key need only open a part, because what is touched there is judged one
+    by one (`Gateway.extend`). `upload` is the multipart upload that a request belongs to: the use of a limited key
+    was set aside when that began, so such a request uses nothing of its own. `copied` says that the bytes are another
+    object's: their number and type are judged once that is open (`policy.request.enforce_content`).
     """
 
     operation: Operation
@@ -59,6 +66,26 @@ class Intent(msgspec.Struct, frozen=True):
     key: ObjectKey | None = None
     length: int | None = None
     content_type: str | None = None
+    action: str = ""
+    partly: bool = False
+    upload: str = ""
+    copied: bool = False
+
+
+class BodyProof(Protocol):
+    """What a body must still prove while it arrives: a dialect's framing, chunk signatures, trailers.
+
+    `length` is the number of decoded bytes that was announced, None where it was not. Give it all bytes, then call
+    `finish`: what was decoded before that is not to be kept unless `finish` returns.
+    """
+
+    length: int | None
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The next bytes from the wire as decoded pieces. Raises `request_malformed`, `signature_mismatch`, ..."""
+
+    def finish(self) -> Mapping[str, str]:
+        """No more bytes: the trailers, by lower-case name. Raises `body_incomplete`, `signature_mismatch`, ..."""
 
 
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -141,10 +168,12 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """One key's permission. Times are seconds since the epoch, lengths bytes, `identity` 16 bytes.
 
-    `skew` is the tolerance at both ends of the validity: the gateway's setting for native keys, 0 where the
-    dialect's vendor judges to the second. `identity` names the key for single use, revocation and the audit;
-    it is derived from what is verified, never from the key's text. `uses` counts all operations together; how many
-    an operation has is `uses_for`. `budget` is the key's own, `shared_budget` that of all keys of its signing key.
+    `skew` is the tolerance at the end of the validity, `early` the one at its beginning: the gateway's setting for
+    native keys; others go by their vendor's rule, which judges the end to the second.
+
+    `identity` names the key for single use, revocation and the audit; it is derived from what is verified, never from
+    the key's text. `uses` counts all operations together; how many an operation has is `uses_for`. `budget` is the
+    key's own, `shared_budget` that of all keys of its signing key.
     """
 
     scheme: str
@@ -156,6 +185,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     not_before: float | None = None
     issued_at: float | None = None
     skew: float = 0
+    early: float = 0
     subject: str = ""
     ttl_max: int | None = None
     length_min: int = 0
@@ -246,18 +276,19 @@ class Use(msgspec.Struct, frozen=True):
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """What `verify` hands on: the grant as signed, and its signing key's limits."""
+    """What `verify` hands on: the grant as signed, its signing key's limits, and what the body has yet to prove."""
 
     grant: Grant
     limits: Limits
+    body: BodyProof | None = None
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """A request that was let in. Only `Gateway.admit` makes one; storage takes nothing less.
+    """A request that was let in. Only `Gateway.admit` and `extend` make one; storage takes nothing less.
 
     `use` is set where the key has limited uses: whoever serves the request claims it as the last step
     before the first byte, or reserves and commits it around an upload. `charges` are the budgets it has entered
-    against, until `Gateway.leave`.
+    against, until `Gateway.leave`. `body` is what its body must still prove, before anything of it is kept.
     """
 
     inbound: Inbound
@@ -265,6 +296,7 @@ class Admission(msgspec.Struct, frozen=True):
     grant: Grant
     use: Use | None
     charges: tuple[Charge, ...] = ()
+    body: BodyProof | None = None
 
     @property
     def key(self) -> ObjectKey:

@@ -284,6 +284,7 @@ def _grant(claims: Claims, key: SigningKey | None, identity: bytes, skew: float)
         not_before=claims.nbf,
         issued_at=claims.iat,
         skew=skew,
+        early=skew,
         subject=claims.sub or "",
         length_min=low,
         length_max=high,

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from valetstore.errors import ConfigInvalid
+from valetstore.keys.vendor import HMAC
 
 SECRET_BYTES_MIN: Final = 32
 """HS256 needs a key at least as long as its hash (RFC 7518 section 3.2)."""
@@ -112,6 +113,10 @@ ALGORITHMS: Final = {
         ),
     )
 }
+
+
+SHARED_SECRET: Final = Algorithm(HMAC, False, False, lambda: secrets.token_bytes(32), _hs256_sign, _hs256_verify)
+"""What a signing key of a vendor's dialect has, whose own file says how its secret signs."""
 
 
 def algorithm_of(key: PublicKey | PrivateKey) -> str:

@@ -17,6 +17,7 @@ from valetstore.grants.grant import OPERATIONS, SINGLE_USE_OPERATIONS, Limits, P
 from valetstore.grants.networks import parse_networks
 from valetstore.keys.material import (
     ALGORITHMS,
+    SHARED_SECRET,
     Algorithm,
     PublicKey,
     Secret,
@@ -24,10 +25,12 @@ from valetstore.keys.material import (
     check_secret,
     load_public,
 )
+from valetstore.keys.vendor import HMAC, S3, check_access_key_id, check_secret_access_key
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", re.ASCII)
 USES_MAX: Final = 2**53
 """As many as a native key can say in its claims."""
+NATIVE: Final = "native"
 INTERNAL_NAME: Final = "_valet"
 """The gateway's own signing key: it opens the probes of `valetstore check` and the way of `valetstore revoke`."""
 
@@ -36,8 +39,8 @@ class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     """A signing key as the ring's file holds it.
 
     `id` is internal, random and never reused: key identities are derived from it, so a new key under an old
-    name cannot meet the old one's used or revoked keys. `kid` is what a token's header names. Exactly one of
-    `secret` (base64url) and `public_key` (PEM) is set. Times are seconds since the epoch.
+    name cannot meet the old one's used or revoked keys. `kid` is what a token's header names (for S3 the access key
+    id). Exactly one of `secret` (base64url) and `public_key` (PEM) is set. Times are seconds since the epoch.
     """
 
     id: str
@@ -45,7 +48,7 @@ class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     kid: str
     algorithm: str
     created_at: int
-    scheme: str = "native"
+    scheme: str = NATIVE
     secret: str | None = None
     public_key: str | None = None
     retires_at: int | None = None
@@ -177,13 +180,20 @@ def check_not_reserved(name: str) -> None:
 def _algorithm(record: KeyRecord) -> Algorithm:
     if not NAME.fullmatch(record.name):
         raise ConfigInvalid("the name has 1 to 64 letters, digits, dots, hyphens or underscores")
+    if record.scheme == S3:
+        check_access_key_id(record.kid)
+        if record.algorithm != HMAC:
+            raise ConfigInvalid(f"algorithm {record.algorithm!r}: a signing key for S3 has {HMAC}")
+        return SHARED_SECRET
+    if record.scheme != NATIVE:
+        raise ConfigInvalid(f"scheme {record.scheme!r}: must be one of {NATIVE}, {S3}")
     if record.algorithm not in ALGORITHMS:
         raise ConfigInvalid(f"algorithm {record.algorithm!r}: must be one of {', '.join(ALGORITHMS)}")
     return ALGORITHMS[record.algorithm]
 
 
 def _material(record: KeyRecord) -> Secret | PublicKey:
-    if ALGORITHMS[record.algorithm].asymmetric:
+    if record.scheme == NATIVE and ALGORITHMS[record.algorithm].asymmetric:
         if record.public_key is None or record.secret is not None:
             raise ConfigInvalid(f"{record.algorithm} needs public-key, and no secret")
         public = load_public(record.public_key)
@@ -191,8 +201,9 @@ def _material(record: KeyRecord) -> Secret | PublicKey:
             raise ConfigInvalid(f"the public key is for {algorithm_of(public)}, not {record.algorithm}")
         return public
     if record.secret is None or record.public_key is not None:
-        raise ConfigInvalid("HS256 needs secret, and no public-key")
+        raise ConfigInvalid(f"{record.algorithm} needs secret, and no public-key")
     try:
-        return check_secret(b64url_decode(record.secret.encode()))
+        secret = b64url_decode(record.secret.encode())
     except ValueError as error:
         raise ConfigInvalid("the secret is not unpadded base64url") from error
+    return check_secret(secret) if record.scheme == NATIVE else check_secret_access_key(secret)

@@ -30,7 +30,7 @@ class BodyRules(msgspec.Struct, frozen=True):
         grant = admission.grant
         limit = upload_bytes_max if grant.length_max is None else min(grant.length_max, upload_bytes_max)
         if admission.intent.length is not None and admission.intent.length > limit:
-            raise Denied("too_large", f"At most {limit} bytes.")
+            raise Denied("too_large", f"At most {limit} bytes.", size_max=limit)
         promised = promised_digests(admission.inbound)
         if grant.sha256 is not None:
             promised += (("sha256", grant.sha256),)
@@ -44,15 +44,15 @@ class BodyRules(msgspec.Struct, frozen=True):
     def check_so_far(self, received: int) -> None:
         """While bytes arrive: raise `too_large` at the first byte beyond the maximum."""
         if received > self.length_max:
-            raise Denied("too_large", f"At most {self.length_max} bytes.")
+            raise Denied("too_large", f"At most {self.length_max} bytes.", size_max=self.length_max)
 
     def check_whole(self, received: int, digests: dict[str, bytes]) -> None:
         """Once all bytes are there: raise `too_small` or `digest_mismatch`."""
         if received < self.length_min:
-            raise Denied("too_small", f"At least {self.length_min} bytes.")
+            raise Denied("too_small", f"At least {self.length_min} bytes.", size=received, size_min=self.length_min)
         for name, promised in self.digests:
             if not compare_digest(digests[name], promised):
-                raise Denied("digest_mismatch", f"Its {name} differs.")
+                raise Denied("digest_mismatch", f"Its {name} differs.", digest=name, computed=digests[name].hex())
 
 
 def promised_digests(inbound: Inbound) -> tuple[tuple[str, bytes], ...]:

@@ -4,12 +4,13 @@ The order is part of the promise (docs/SECURITY.md): time, revocation, operation
 headers, length, type. A refusal names the first that fails, and nothing later is looked at.
 """
 
+import math
 import re
 from collections.abc import Callable
 from typing import Final
 
 from valetstore.errors import Denied
-from valetstore.grants.grant import Grant, Intent
+from valetstore.grants.grant import Grant, Intent, Scope
 from valetstore.grants.networks import contains
 from valetstore.inbound import Inbound
 from valetstore.policy.revocation import RevocationTable
@@ -31,6 +32,19 @@ def enforce(grant: Grant, intent: Intent, inbound: Inbound, revocations: Revocat
         check(grant, intent, inbound)
 
 
+def enforce_further(grant: Grant, intent: Intent, inbound: Inbound, revocations: RevocationTable) -> None:
+    """Raise Denied unless a grant that was let in covers this too: one more object that the request touches."""
+    revocations.check(grant, intent.path, inbound.now)
+    for check in (_operation, _path):
+        check(grant, intent, inbound)
+
+
+def enforce_content(grant: Grant, intent: Intent, inbound: Inbound) -> None:
+    """Raise Denied unless a grant that was let in covers this length and type: of a copy they are known late."""
+    for check in (_length, _type):
+        check(grant, intent, inbound)
+
+
 def enforce_holding(grant: Grant, intent: Intent, inbound: Inbound, revocations: RevocationTable) -> None:
     """Raise Denied unless the key is in force and may be held by whoever sent this, whatever it opens."""
     for check in VALIDITY:
@@ -42,16 +56,17 @@ def enforce_holding(grant: Grant, intent: Intent, inbound: Inbound, revocations:
 
 def _time(grant: Grant, _intent: Intent, inbound: Inbound) -> None:
     now = inbound.now
-    if grant.not_before is not None and now < grant.not_before - grant.skew:
+    if grant.not_before is not None and now < grant.not_before - grant.early:
         raise Denied("key_not_yet_valid", not_before=grant.not_before)
-    if grant.issued_at is not None and now < grant.issued_at - grant.skew:
+    if grant.issued_at is not None and now < grant.issued_at - grant.early:
         raise Denied("key_not_yet_valid", "It was issued in the future: a clock is wrong.", issued_at=grant.issued_at)
     # RFC 7519 section 4.1.4: on or after `exp` it must not be accepted.
     if now >= grant.not_after + grant.skew:
         raise Denied("key_expired", expired_at=grant.not_after)
     # A key that does not say when it was issued is measured by what is left of it.
     since = now if grant.issued_at is None else grant.issued_at
-    if grant.ttl_max is not None and grant.not_after - since > grant.ttl_max:
+    # A vendor whose last second is valid ends in the next number after it, which is no longer life.
+    if grant.ttl_max is not None and grant.not_after > math.nextafter(since + grant.ttl_max, math.inf):
         raise Denied("ttl_too_long", f"At most {show_duration(grant.ttl_max)}.")
 
 
@@ -67,10 +82,16 @@ def _operation(grant: Grant, intent: Intent, _inbound: Inbound) -> None:
 
 
 def _path(grant: Grant, intent: Intent, _inbound: Inbound) -> None:
-    # The names that start with a prefix are more than one path: only a prefix can open a list.
     for group in grant.scopes:
-        if not any(s.covers(intent.path) and (s.is_prefix or intent.operation != "list") for s in group):
+        if not any(_opens(scope, intent) for scope in group):
             raise Denied("path_not_allowed")
+
+
+def _opens(scope: Scope, intent: Intent) -> bool:
+    if intent.partly and scope.path.startswith(intent.path):
+        return True
+    # The names that start with a prefix are more than one path: only a prefix can open a list.
+    return scope.covers(intent.path) and (scope.is_prefix or intent.operation != "list" or intent.partly)
 
 
 def _source(grant: Grant, _intent: Intent, inbound: Inbound) -> None:
@@ -95,13 +116,15 @@ def _length(grant: Grant, intent: Intent, _inbound: Inbound) -> None:
     if intent.operation != "write" or intent.length is None:
         return
     if grant.length_max is not None and intent.length > grant.length_max:
-        raise Denied("too_large", f"At most {grant.length_max} bytes.")
-    if intent.length < grant.length_min:
-        raise Denied("too_small", f"At least {grant.length_min} bytes.")
+        raise Denied("too_large", f"At most {grant.length_max} bytes.", size_max=grant.length_max)
+    # A part may be smaller than the whole has to be.
+    if intent.length < grant.length_min and not intent.upload:
+        raise Denied("too_small", f"At least {grant.length_min} bytes.", size_min=grant.length_min)
 
 
 def _type(grant: Grant, intent: Intent, _inbound: Inbound) -> None:
-    if intent.operation != "write" or not grant.types:
+    # The parts of an upload have no type of their own, nor has a bucket; a copy's may be its source's.
+    if intent.operation != "write" or not grant.types or intent.upload or intent.copied or intent.key is None:
         return
     given = (intent.content_type or "").partition(";")[0].strip().lower()
     for group in grant.types:

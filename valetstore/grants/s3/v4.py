@@ -1,0 +1,163 @@
+"""Signature Version 4 as S3 has it: presigned URLs and signed headers.
+
+Rule 1: the order is shape (400), who signed, the signature, then what else S3 asks of a signed request. When it is
+valid is judged later, by what `Proven` says.
+Rule 2: every `x-amz-` header that arrives is signed, or says what a signed parameter says: an unsigned one
+(x-amz-copy-source) could turn one request into another.
+
+Sources: Amazon S3 API reference, "Authenticating Requests (AWS Signature Version 4)".
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from valetstore.errors import Denied
+from valetstore.grants import sigv4
+from valetstore.grants.s3 import session, terms
+from valetstore.grants.s3.address import bucket_in_host
+from valetstore.grants.s3.body import Streaming
+from valetstore.grants.s3.claim import TOKEN, Claim, not_signed, of_headers, of_url, parameters_of
+from valetstore.grants.s3.credential import mismatch
+from valetstore.grants.s3.payload import HEADER as PAYLOAD
+from valetstore.grants.s3.payload import body_of
+from valetstore.grants.s3.proven import Proven
+from valetstore.grants.s3.rules import Rules
+from valetstore.grants.sigv4 import AWS
+from valetstore.inbound import Inbound
+from valetstore.keys.ring import KeyRing
+
+HEADERS_VALID_SECONDS: Final = 900
+"""How long signed headers are valid, and how far ahead of the gateway's clock a date may be."""
+
+_MARKS: Final = frozenset({"x-amz-algorithm", "x-amz-credential", "x-amz-signature"})
+# In the string to sign or the canonical request by another way, or sealed by itself.
+_SIGNED_OTHERWISE: Final = frozenset({PAYLOAD, TOKEN, "x-amz-date"})
+
+
+def in_query(inbound: Inbound) -> bool:
+    """Whether a presigned V4 URL came, well-formed or not."""
+    return any(name.lower() in _MARKS for name, _ in inbound.query)
+
+
+def in_header(value: str) -> bool:
+    """Whether this Authorization value is V4's, of whatever algorithm."""
+    return value.startswith("AWS4-")
+
+
+def verify_query(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:
+    """Prove a presigned URL. Raises `key_malformed`, `signature_mismatch`, `header_required`, `parameter_invalid`."""
+    parameters = parameters_of(inbound)
+    claim, life = of_url(parameters, inbound, rules)
+    signer = _signer(claim, inbound, rules, keys)
+    payload = _payload_of_url(claim, parameters, inbound)
+    _check_all_signed(claim, inbound, exempt=frozenset({PAYLOAD}) if payload else frozenset())
+    sha256, body = body_of(payload, lambda: _streaming(claim, signer), inbound)
+    return Proven(
+        key=signer.key,
+        mac=claim.signed.signature,
+        not_after=_end(claim.issued_at, life),
+        issued_at=claim.issued_at,
+        session=signer.session,
+        terms=terms.of_query(inbound.query),
+        sha256=sha256,
+        body=body,
+    )
+
+
+def verify_header(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:
+    """Prove signed headers. Raises as `verify_query` does."""
+    (authorization,) = (value for value in inbound.header_values("authorization") if in_header(value))
+    claim = of_headers(inbound, authorization, rules)
+    signer = _signer(claim, inbound, rules, keys)
+    _check_all_signed(claim, inbound, exempt=_SIGNED_OTHERWISE)
+    terms.refuse_query(inbound.query)
+    sha256, body = body_of(claim.signed.payloads[0], lambda: _streaming(claim, signer), inbound)
+    return Proven(
+        key=signer.key,
+        mac=claim.signed.signature,
+        not_after=_end(claim.issued_at, HEADERS_VALID_SECONDS),
+        issued_at=claim.issued_at,
+        exact=False,
+        session=signer.session,
+        sha256=sha256,
+        body=body,
+    )
+
+
+def _end(issued_at: int, life: int) -> float:
+    """The first moment at which it is expired: S3 takes the last second as valid.
+
+    A life of 0 is over at once, even where the signer's clock is ahead of this one.
+    """
+    return math.nextafter(issued_at + life, math.inf) if life else issued_at - HEADERS_VALID_SECONDS
+
+
+def _signer(claim: Claim, inbound: Inbound, rules: Rules, keys: KeyRing) -> session.Signer:
+    """Who signed; raises `signature_mismatch`, `key_expired` for a session that is over."""
+    signer = session.signer_of(claim.access_key_id, claim.token, keys, inbound.now)
+    if not sigv4.holds(AWS, signer.secret, claim.signed, inbound, _hosts(inbound, rules)):
+        raise _mismatch(claim, inbound).because(signing_key=signer.key.name)
+    return signer
+
+
+def _hosts(inbound: Inbound, rules: Rules) -> Iterator[bytes]:
+    """What Host may have been when it was signed: each names the same bucket as the one that this request goes by."""
+    counts = inbound.host
+    if (sent := inbound.header("host")) == counts:
+        yield _bytes(counts)
+    name, _, port = counts.rpartition(":")
+    bare = name if port.isdigit() else counts
+    default = f"{bare}:443" if inbound.tls else f"{bare}:80"
+    bucket = bucket_in_host(counts, rules)
+    for host in (sent, counts, bare, default, rules.public_host):
+        # A proxy's Host, or the public one, must not move the name of an object into that of a bucket.
+        if host == counts or (host and bucket_in_host(host, rules) == bucket):
+            yield _bytes(host)
+
+
+def _bytes(host: str) -> bytes:
+    """As in a header. What cannot stand there was not signed either."""
+    return host.encode("latin-1", "replace")
+
+
+def _mismatch(claim: Claim, inbound: Inbound) -> Denied:
+    canonical = sigv4.canonical_request(AWS, claim.signed, inbound)
+    return mismatch(
+        claim.access_key_id,
+        claim.provided,
+        sigv4.string_to_sign(AWS, claim.signed, canonical),
+        reason="the signature differs",
+        CanonicalRequest=canonical.decode("utf-8", "replace"),
+        CanonicalRequestBytes=canonical.hex(" "),
+    )
+
+
+def _payload_of_url(claim: Claim, parameters: Mapping[str, str], inbound: Inbound) -> str:
+    """What the body has to be; "" where the URL and its headers leave it open.
+
+    An unsigned header may promise a digest, as Content-MD5 does. It may not say that the body is framed.
+    """
+    signed, sent = parameters.get(PAYLOAD), inbound.header(PAYLOAD)
+    if signed is None and sent is not None and (PAYLOAD in claim.names or not sent.startswith("STREAMING-")):
+        return sent
+    return signed or ""
+
+
+def _check_all_signed(claim: Claim, inbound: Inbound, exempt: frozenset[str]) -> None:
+    """Raise `header_required` for x-amz- headers that nothing signed. Those `exempt` are signed in another way."""
+    amazon = {raw.decode("latin-1").lower() for raw, _ in inbound.headers if raw[:6].lower() == b"x-amz-"}
+    unsigned = amazon - claim.names - exempt
+    if unsigned:
+        # What repeats a signed parameter says nothing that was not signed.
+        said = {(name.lower(), value.encode().decode("latin-1")) for name, value in inbound.query}
+        unsigned = {name for name in unsigned if (name, (inbound.header(name) or "").strip()) not in said}
+    if unsigned:
+        raise not_signed(sorted(unsigned))
+
+
+def _streaming(claim: Claim, signer: session.Signer) -> Streaming:
+    """What signs the pieces of a body, after the request's own signature."""
+    signed = claim.signed
+    key = sigv4.signing_key(AWS, signer.secret, signed.stamp[:8], signed.region)
+    return Streaming(key, signed.stamp, signed.scope(AWS), claim.provided, claim.access_key_id)

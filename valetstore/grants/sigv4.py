@@ -1,0 +1,168 @@
+"""Signature Version 4: what Amazon's and Google's storage both sign with, and nothing of what either means by it.
+
+Rule 1: what is verified is the request as it arrived. Proxies and SDKs write one request in few known ways: those are
+tried, a finite list, the usual one first, and each of them means the same object under the same conditions.
+Rule 2: a query is decoded with `+` as `+`; nothing in a path is normalised.
+
+Sources: AWS, "Create a signed AWS API request"; Google Cloud, "Signatures" (V4 signing process).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import product
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from valetstore.inbound import Inbound
+
+UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
+_KEYS_KEPT: Final = 1024
+
+
+class Family(NamedTuple):
+    """How one vendor spells it: the algorithm's name, what stands before the secret, and the ends of a scope."""
+
+    algorithm: str
+    prefix: str
+    service: str
+    terminator: str
+    signature: str
+    """The query parameter that carries the signature and is not signed, as signers write it."""
+
+
+AWS: Final = Family("AWS4-HMAC-SHA256", "AWS4", "s3", "aws4_request", "X-Amz-Signature")
+GOOGLE: Final = Family("GOOG4-HMAC-SHA256", "GOOG4", "storage", "goog4_request", "X-Goog-Signature")
+
+
+class Signed(NamedTuple):
+    """What a request says that was signed, all of it checked for its shape.
+
+    `stamp` is yyyyMMdd'T'HHmmss'Z', `names` are the signed headers as they were written, `payloads` what may stand for
+    the body (the usual first), `methods` what the request's method may have been signed as.
+    """
+
+    stamp: str
+    region: str
+    names: tuple[str, ...]
+    payloads: tuple[str, ...]
+    methods: tuple[str, ...]
+    signature: bytes
+
+    def scope(self, family: Family) -> str:
+        """The credential scope: `20261121/us-east-1/s3/aws4_request`."""
+        return f"{self.stamp[:8]}/{self.region}/{family.service}/{family.terminator}"
+
+
+Hosts = Iterator[bytes]
+"""What `host` may have been signed as, the usual first; the rest is made only where that does not do."""
+
+
+@lru_cache(maxsize=_KEYS_KEPT)
+def signing_key(family: Family, secret: bytes, date: str, region: str) -> bytes:
+    """The key of one day and region: four HMACs deep, so kept."""
+    key = family.prefix.encode() + secret
+    for part in (date, region, family.service, family.terminator):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def string_to_sign(family: Family, signed: Signed, canonical: bytes) -> bytes:
+    """Four lines: algorithm, time, scope and the hash of the canonical request."""
+    digest = hashlib.sha256(canonical).hexdigest()
+    return f"{family.algorithm}\n{signed.stamp}\n{signed.scope(family)}\n{digest}".encode()
+
+
+def mac(family: Family, secret: bytes, signed: Signed, text: bytes) -> bytes:
+    """The 32 bytes that sign this text, in the scope of what was signed."""
+    return hmac.digest(signing_key(family, secret, signed.stamp[:8], signed.region), text, "sha256")
+
+
+def holds(family: Family, secret: bytes, signed: Signed, inbound: Inbound, hosts: Hosts) -> bool:
+    """Whether this secret signed this request, in one of the ways in which it may have been written."""
+    return any(
+        hmac.compare_digest(mac(family, secret, signed, string_to_sign(family, signed, canonical)), signed.signature)
+        for canonical in _candidates(family, signed, inbound, hosts)
+    )
+
+
+def canonical_request(family: Family, signed: Signed, inbound: Inbound) -> bytes:
+    """The request as the vendor's documentation would have it signed: for explaining why a signature differs."""
+    query = canonical_query(family, inbound)
+    return _canonical(signed, signed.methods[0], inbound.raw_path, query, _Headers(signed.names, inbound))
+
+
+def _candidates(family: Family, signed: Signed, inbound: Inbound, hosts: Hosts) -> Iterator[bytes]:
+    headers = _Headers(signed.names, inbound)
+    raw_query, usual_host = sorted_query(family, inbound), next(hosts)
+    yield _canonical(signed, signed.methods[0], inbound.raw_path, raw_query, headers, usual_host)
+    ways = product(
+        signed.methods,
+        _distinct(inbound.raw_path, encode(inbound.path, safe="/")),
+        _distinct(raw_query, canonical_query(family, inbound)),
+        _distinct(usual_host, *hosts),
+        signed.payloads,
+    )
+    next(ways)  # the one above
+    for method, path, query, host, payload in ways:
+        yield _canonical(signed, method, path, query, headers, host, payload)
+
+
+def _canonical(
+    signed: Signed, method: str, path: bytes, query: bytes, headers: "_Headers", host: bytes = b"", payload: str = ""
+) -> bytes:
+    names, payload = ";".join(signed.names), payload or signed.payloads[0]
+    lines = headers.lines(host)
+    return b"%b\n%b\n%b\n%b\n%b\n%b" % (method.encode(), path, query, lines, names.encode(), payload.encode())
+
+
+class _Headers:
+    """The signed headers of a request: lower-case names, values without needless space, in the order of `names`.
+
+    A signed header that did not arrive has no line, so no signature over it holds.
+    """
+
+    def __init__(self, names: Sequence[str], inbound: Inbound) -> None:
+        values: dict[bytes, bytes] = dict.fromkeys([name.lower().encode() for name in names], b"")
+        absent = set(values)
+        for name, value in inbound.headers:
+            name = name.lower()
+            if name in values:
+                value = b" ".join(value.split())
+                values[name] = value if name in absent else values[name] + b"," + value
+                absent.discard(name)
+        self._pairs = [(name, value) for name, value in values.items() if name not in absent or name == b"host"]
+
+    def lines(self, host: bytes = b"") -> bytes:
+        """A line for each; with another `host` where one is given."""
+        pairs = self._pairs if not host else [(name, host if name == b"host" else v) for name, v in self._pairs]
+        return b"".join([b"%b:%b\n" % pair for pair in pairs])
+
+
+def sorted_query(family: Family, inbound: Inbound) -> bytes:
+    """The query as it arrived, sorted, without the signature. Most signers have written it canonically.
+
+    The signature's name counts in any case, here and where it is read: there is only one then.
+    """
+    without = family.signature.lower()
+    parts = [part.partition(b"=") for part in inbound.raw_query.split(b"&") if part]
+    # `Inbound.query` has the same pairs in the same order, decoded: a name can be written in several ways.
+    kept = [part for part, (name, _) in zip(parts, inbound.query, strict=True) if name.lower() != without]
+    return b"&".join([name + b"=" + value for name, _, value in sorted(kept)])
+
+
+def canonical_query(family: Family, inbound: Inbound) -> bytes:
+    """Every pair but the signature, decoded once, encoded in the one way that is canonical, and sorted."""
+    without = family.signature.lower()
+    pairs = sorted((encode(name), encode(value)) for name, value in inbound.query if name.lower() != without)
+    return b"&".join([name + b"=" + value for name, value in pairs])
+
+
+def encode(text: str, safe: str = "") -> bytes:
+    """Percent-encoding of all but A-Z, a-z, 0-9, `-`, `_`, `.`, `~` and what is `safe`, in upper case."""
+    return quote(text, safe=safe).encode()
+
+
+def _distinct(*values: bytes) -> tuple[bytes, ...]:
+    return tuple(dict.fromkeys(values))
