@@ -6,13 +6,14 @@ Nothing here knows a disk: a test sees only the Store.
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import pytest
 
 from valetstore.conditions import ANY, Conditions
 from valetstore.errors import Denied
 from valetstore.storage.promise import Metadata, ObjectInfo, Page, Store, Upload
+from valetstore.storage.uploads import Uploads
 
 from .admissions import admitted
 
@@ -21,10 +22,17 @@ NONE = Conditions()
 PLAIN = Metadata()
 
 
+class WholeStore(Store, Protocol):
+    """A store that takes uploads in parts too."""
+
+    @property
+    def uploads(self) -> Uploads: ...
+
+
 class Client:
     """A store, spoken to in short sentences about one bucket."""
 
-    def __init__(self, store: Store, bucket: str) -> None:
+    def __init__(self, store: WholeStore, bucket: str) -> None:
         self.store = store
         self.bucket = bucket
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,10 @@ from valetstore.storage.promise import Metadata
 from .contract import Client, succeeds
 from .test_disk_contract import ROOMY, store_at
 
-CALLS = ("open", "mkdir", "writev", "fstat", "setxattr", "fsync", "link", "rename", "unlink", "rmdir", "close")
+CALLS = (
+    *("open", "mkdir", "writev", "fstat", "setxattr", "fsync", "link", "rename", "unlink", "rmdir", "close"),
+    *("utime", "copy_file_range"),
+)
 OLD = b"old" * 1000
 NEW = b"new" * 2000
 ACKNOWLEDGED = 0
@@ -39,7 +42,7 @@ STORIES = {"create": _create, "create-only": _create_only, "replace": _create, "
 STARTS_WITH_OLD = {"replace", "delete"}
 
 
-def _die_before_call(number: int) -> None:
+def die_before_call(number: int, calls: Iterable[str] = CALLS) -> None:
     """From here on the `number`th of the counted calls is the end of this process."""
     left = number
 
@@ -53,7 +56,7 @@ def _die_before_call(number: int) -> None:
 
         return call
 
-    for name in CALLS:
+    for name in calls:
         setattr(os, name, counted(getattr(os, name)))
 
 
@@ -61,7 +64,7 @@ def _tell(data: str, story: str, named: bool, number: int) -> None:
     async def told() -> None:
         store = DiskStore(Path(data), {}, ROOMY)
         store._temp.has_anonymous_files = not named
-        _die_before_call(number)
+        die_before_call(number)
         await STORIES[story](Client(store, "b"))
         os._exit(ACKNOWLEDGED)
 

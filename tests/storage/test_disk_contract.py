@@ -11,7 +11,8 @@ from valetstore.config import Bucket, Storage
 from valetstore.storage import beneath
 from valetstore.storage.disk import DiskStore
 
-from .contract import Client, StoreContract
+from .contract import Client
+from .contract_uploads import UploadsContract
 
 ROOMY = Storage(free_bytes_min=0)
 MEMORY = Path("/dev/shm")
@@ -23,20 +24,20 @@ def store_at(data: Path, buckets: dict[str, Bucket] | None = None, storage: Stor
     return store
 
 
-class TestDefaultBucket(StoreContract):
+class TestDefaultBucket(UploadsContract):
     @pytest.fixture
     def client(self, tmp_path: Path) -> Client:
         return Client(store_at(tmp_path / "data"), "b")
 
 
-class TestFilesRoot(StoreContract):
+class TestFilesRoot(UploadsContract):
     @pytest.fixture
     def client(self, tmp_path: Path) -> Client:
         buckets = {"media": Bucket(root=str(tmp_path / "media"), layout="files")}
         return Client(store_at(tmp_path / "data", buckets), "media")
 
 
-class TestRootOnAnotherVolume(StoreContract):
+class TestRootOnAnotherVolume(UploadsContract):
     @pytest.fixture
     def client(self, tmp_path: Path) -> Iterator[Client]:
         if not MEMORY.is_dir() or os.stat(MEMORY).st_dev == os.stat(tmp_path).st_dev:
@@ -45,7 +46,7 @@ class TestRootOnAnotherVolume(StoreContract):
             yield Client(store_at(tmp_path / "data", {"far": Bucket(root=root, layout="files")}), "far")
 
 
-class TestWithoutUnnamedFilesAndOpenat2(StoreContract):
+class TestWithoutUnnamedFilesAndOpenat2(UploadsContract):
     """Older kernels and network file systems: temp files have names, paths are walked."""
 
     @pytest.fixture
@@ -56,7 +57,7 @@ class TestWithoutUnnamedFilesAndOpenat2(StoreContract):
         return Client(store, "b")
 
 
-class TestBucketWithQuota(StoreContract):
+class TestBucketWithQuota(UploadsContract):
     @pytest.fixture
     def client(self, tmp_path: Path) -> Client:
         return Client(store_at(tmp_path / "data", {"q": Bucket(quota_bytes=2**30)}), "q")

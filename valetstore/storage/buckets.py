@@ -1,18 +1,29 @@
-"""Buckets as folders, for the command line: list, create, delete. Blocks; no server needs to run.
+"""Buckets as folders: list, create, delete; for the command line, while no server needs to run, and for stores.
 
-Every function raises Denied for what a store would refuse, and is durable when it returns.
+Rule 1: every function blocks, and is durable when it returns. Those for the command line raise Denied for what a
+store would refuse, the others OSError too.
+Rule 2: a bucket that goes takes along what is kept about it, and the unfinished uploads into it.
 """
 
+import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from valetstore.config import Bucket
 from valetstore.errors import Denied
-from valetstore.storage.durable import sync_folder
+from valetstore.storage.bucket_settings import BucketSettings
+from valetstore.storage.durable import Durable, sync_folder
 from valetstore.storage.layout import TEMP_FOLDER
 from valetstore.storage.listing import walk
+from valetstore.storage.locks import Locks
+from valetstore.storage.multipart import keeping
+from valetstore.storage.multipart.part import Bench
+from valetstore.storage.multipart.shelf import BEING_REMOVED, UPLOADS, Shelf
+from valetstore.storage.quota import Quota
 from valetstore.storage.roots import Root, Roots
+from valetstore.storage.state import State
 from valetstore.storage.temp import TempFolder
 from valetstore.storage.trouble import translated
 
@@ -28,31 +39,68 @@ def create_bucket(data: Path, buckets: Mapping[str, Bucket], bucket: str) -> boo
     roots = _roots(data, buckets)
     root = roots.of(bucket)
     with translated("write"):
-        if os.path.isdir(root.path):
-            return False
-        roots.make(root)
-    return True
+        return make_bucket(roots, root, _settings(data))
 
 
 def delete_bucket(data: Path, buckets: Mapping[str, Bucket], bucket: str) -> bool:
     """Remove an empty bucket's folder; False where there is none. Raises `conflict` while it is not empty."""
     roots = _roots(data, buckets)
     root = roots.of(bucket)
+    with translated("write"):
+        return remove_bucket(roots, root, _settings(data), _bench(data, roots))
+
+
+def make_bucket(roots: Roots, root: Root, settings: BucketSettings) -> bool:
+    """Make a bucket's folder; False where it is there. Raises OSError."""
+    if os.path.isdir(root.path):
+        return False
+    settings.forget(root.bucket)  # of one that was removed by hand
+    roots.make(root)
+    return True
+
+
+def remove_bucket(roots: Roots, root: Root, settings: BucketSettings, bench: Bench) -> bool:
+    """Remove an empty bucket; False where there is none. Its unfinished uploads are given up.
+
+    Raises `conflict` while it is not empty, `operation_not_allowed` where it is read-only, OSError.
+    """
     if root.read_only:
         raise Denied("operation_not_allowed", "This bucket is read-only.")
-    with translated("write"):
-        try:
-            root_fd = roots.open(root)
-        except FileNotFoundError:
-            return False
-        try:
-            if any(walk(root, root_fd)):
-                raise Denied("conflict", "The bucket is not empty.")
-            _remove_own_folder(root, root_fd)
-        finally:
-            os.close(root_fd)
-        _remove(root)
+    try:
+        root_fd = roots.open(root)
+    except FileNotFoundError:
+        return False
+    try:
+        if any(walk(root, root_fd)):
+            raise Denied("conflict", "The bucket is not empty.")
+        _give_up_uploads(bench, root)
+        _remove_own_folder(root, root_fd)
+    finally:
+        os.close(root_fd)
+    if root.tidies:
+        _remove_empty_folders(root.path)
+    _remove(root)
+    settings.forget(root.bucket)
     return True
+
+
+def _give_up_uploads(bench: Bench, root: Root) -> None:
+    for parent in bench.shelf.parents(root):
+        for upload_id, ending in bench.shelf.folders(parent, root.bucket):
+            if ending or keeping.close(bench, root, parent, upload_id):
+                keeping.clear(bench, root, parent, upload_id + (ending or BEING_REMOVED), math.inf)
+        with suppress(OSError):  # one that begins just now
+            os.rmdir(f"{parent}/{UPLOADS}/{root.bucket}")
+            if parent != bench.shelf.state:  # which all buckets share
+                os.rmdir(f"{parent}/{UPLOADS}")
+
+
+def _remove_empty_folders(path: str) -> None:
+    """Folders that a crash has left between the last object's delete and theirs. rmdir takes nothing that is full."""
+    for folder, _, _ in os.walk(path, topdown=False):
+        if folder != path:
+            with suppress(OSError):
+                os.rmdir(folder)
 
 
 def _remove_own_folder(root: Root, root_fd: int) -> None:
@@ -73,6 +121,16 @@ def _remove(root: Root) -> None:
     except OSError as error:  # folders without objects, foreign files, an object since a moment ago
         raise Denied("conflict", "The bucket's folder is not empty.", error=error.strerror) from error
     sync_folder(os.path.dirname(root.path))
+
+
+def _settings(data: Path) -> BucketSettings:
+    return BucketSettings(str(State(data).buckets))
+
+
+def _bench(data: Path, roots: Roots) -> Bench:
+    state = State(data)
+    shelf = Shelf(str(state.folder))
+    return Bench(shelf, Locks(str(state.locks)), Quota(str(state.quota), roots, shelf), Durable())
 
 
 def _roots(data: Path, buckets: Mapping[str, Bucket]) -> Roots:

@@ -5,49 +5,42 @@ Rule 2: everything that blocks runs in the store's own threads. `open_now` is th
 that knows what it does.
 """
 
-import logging
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
 
 from valetstore.conditions import Conditions
 from valetstore.config import Bucket, Storage
-from valetstore.errors import ConfigInvalid
 from valetstore.grants.grant import Admission
 from valetstore.objectkey import split_path
-from valetstore.storage.draft import Draft, Workshop
+from valetstore.storage.bucket_settings import BucketSettings
+from valetstore.storage.disk_buckets import DiskBuckets
+from valetstore.storage.draft import Draft
 from valetstore.storage.durable import Durable
 from valetstore.storage.folders import Folders
+from valetstore.storage.ground import Ground, Grounds
 from valetstore.storage.layout import TEMP_FOLDER
 from valetstore.storage.listing import list_page
 from valetstore.storage.locks import Locks
+from valetstore.storage.multipart.collector import Collector
+from valetstore.storage.multipart.disk import DiskUploads
+from valetstore.storage.multipart.part import Bench
+from valetstore.storage.multipart.shelf import Shelf
 from valetstore.storage.naming import Naming, Target, size_standing
+from valetstore.storage.place import ObjectPlace, Workshop
 from valetstore.storage.pool import Pool
-from valetstore.storage.promise import LastCheck, OpenObject, Page, Upload
+from valetstore.storage.promise import SHA256, Buckets, LastCheck, OpenObject, Page, Stretch, Upload
 from valetstore.storage.quota import Quota
 from valetstore.storage.reading import DiskObject, look
 from valetstore.storage.roots import Root, Roots
-from valetstore.storage.space import FRESH_SECONDS, Space
-from valetstore.storage.state import State, check_volume, is_not_now, not_now
+from valetstore.storage.space import Space
+from valetstore.storage.spill import Spills
+from valetstore.storage.starting import going_on, using_folders, warn
+from valetstore.storage.state import State, check_volume
 from valetstore.storage.temp import TempFolder, folder_for
 from valetstore.storage.trouble import translated
-from valetstore.storage.upload import DiskUpload
-
-_log: Final = logging.getLogger("valetstore.storage")
-
-
-class _Ground(NamedTuple):
-    """What `begin` found out about a bucket's volume, believed until `until` (monotonic seconds)."""
-
-    volume: int
-    temp: TempFolder
-    until: float
-
-
-_GROUNDS_MAX: Final = 1024
+from valetstore.storage.upload import DiskUpload, carried, fill
+from valetstore.storage.uploads import Uploads
 
 
 class DiskStore:
@@ -63,13 +56,20 @@ class DiskStore:
         self._state = State(data)
         self._durable = Durable()
         self._roots = Roots(data, buckets, create=storage.create_buckets, devices=devices)
-        self._quota = Quota(str(self._state.quota), self._roots)
-        self._space = Space(storage.free_bytes_min, self._quota)
+        self._spills = Spills(str(self._state.spill))
+        shelf = Shelf(str(self._state.folder))
+        self._quota = Quota(str(self._state.quota), self._roots, shelf)
         self._temp = TempFolder(str(self._state.temp))
-        self._naming = Naming(Folders(self._durable), Locks(str(self._state.locks)), self._quota, self._durable)
-        self._workshop = Workshop(self._roots, self._naming, self._durable)
+        locks = Locks(str(self._state.locks))
+        naming = Naming(Folders(self._durable), locks, self._quota, self._durable, self._spills)
+        self._workshop = Workshop(self._roots, naming, self._durable, self._spills)
         self._pool = Pool(storage.storage_threads)
-        self._grounds: dict[str, _Ground] = {}
+        self._grounds = Grounds(self._roots, Space(storage.free_bytes_min, self._quota), self._temp)
+        bench = Bench(shelf, locks, self._quota, self._durable)
+        self.uploads: Uploads = DiskUploads(bench, self._workshop, self._grounds, self._pool, self._temp)
+        lock = str(self._state.locks / "collector")
+        self.collector = Collector(lock, bench, self._roots, self._spills, storage.multipart_seconds_max)
+        self.buckets: Buckets = DiskBuckets(self._roots, BucketSettings(str(self._state.buckets)), bench, self._pool)
 
     @property
     def devices(self) -> dict[str, int]:
@@ -101,21 +101,21 @@ class DiskStore:
         """
         self._roots.check_apart(self._state.data)
         self._state.prepare()
-        _warn(check_volume(str(self._state.objects), self._temp))
-        with _using_folders():
+        warn(check_volume(str(self._state.objects), self._temp))
+        with using_folders():
             for root in self._roots.existing():
                 if not root.read_only:
-                    with _going_on(root.path):
+                    with going_on(root.path):
                         self._prepare(root)
                 if root.quota is not None:
-                    with _going_on(str(self._state.quota)):
+                    with going_on(str(self._state.quota)):
                         self._quota.remeasure(root)
 
     def _prepare(self, root: Root) -> None:
         root_fd = self._roots.open(root)
         try:
             said = check_volume(root.path, folder_for(root_fd, root.path, self._temp))
-            _warn(said if root.is_configured else "")  # of the others' volume it was told once
+            warn(said if root.is_configured else "")  # of the others' volume it was told once
         finally:
             os.close(root_fd)
 
@@ -129,7 +129,7 @@ class DiskStore:
         is_served = os.path.isdir(self._state.objects) and os.path.isdir(self._state.temp)
         found = [check_volume(data, self._temp if is_served else TempFolder(data))]
         if is_served:
-            with _using_folders():
+            with using_folders():
                 found += [self._probe(root) for root in self._roots.existing() if not root.read_only]
         return [said for said in found if said]
 
@@ -163,29 +163,42 @@ class DiskStore:
                 fd, info = look(root, root_fd, name, path)
             finally:
                 os.close(root_fd)
-        return DiskObject(self._pool, fd, info)
+        return DiskObject(self._pool, fd, info, self._spills)
 
-    async def list(self, admission: Admission, prefix: str, after: str, limit: int) -> Page:
-        """Up to `limit` objects of its bucket whose names start with `prefix` and follow `after`."""
+    async def list(self, admission: Admission, prefix: str, after: str, limit: int, delimiter: str = "") -> Page:
+        """Up to `limit` objects of its bucket, and groups of them, whose names begin so and follow `after`."""
         bucket = admission.intent.key.bucket if admission.intent.key else split_path(admission.intent.path)[0]
-        return await self._pool.run("read", self._list, self._roots.of(bucket), prefix, after, limit)
+        return await self._pool.run("read", self._list, self._roots.of(bucket), prefix, after, limit, delimiter)
 
-    def _list(self, root: Root, prefix: str, after: str, limit: int) -> Page:
+    def _list(self, root: Root, prefix: str, after: str, limit: int, delimiter: str) -> Page:
         root_fd = self._roots.open(root)
         try:
-            return list_page(root, root_fd, prefix, after, limit)
+            return list_page(root, root_fd, prefix, after, limit, delimiter)
         finally:
             os.close(root_fd)
 
     # --- writing -----------------------------------------------------------------------------------
 
     async def begin(self, admission: Admission, length: int | None, digests: frozenset[str]) -> Upload:
-        """Prepare to take `length` bytes (None: not known), computing these digests (hashlib's names)."""
+        """Prepare to take `length` bytes (None: not known), computing these digests (`promise.DIGESTS`)."""
+        # SHA-256 in any case: it is kept, so that a scrub can find rot.
+        return await self._begin(admission, length, digests | {SHA256})
+
+    async def copy(
+        self, admission: Admission, source: OpenObject, stretch: Stretch | None, digests: frozenset[str]
+    ) -> Upload:
+        """An upload whose bytes are those of `source`, or of a stretch of it."""
+        known = carried(source, stretch, digests | {SHA256})
+        length = stretch.length if stretch else source.info.size
+        upload = await self._begin(admission, length, frozenset() if known else digests | {SHA256})
+        return await fill(upload, source, stretch, known)
+
+    async def _begin(self, admission: Admission, length: int | None, digests: frozenset[str]) -> DiskUpload:
         bucket, name = admission.key
         root = self._roots.of(bucket)
         root.layout.to_path(name)
-        ground = self._grounds.get(bucket)
-        if ground and time.monotonic() < ground.until:
+        ground = self._grounds.known(root)
+        if ground is not None:
             draft = self._draft(root, name, ground, length, digests)
         else:
             draft = await self._pool.obtain("write", Draft.drop, self._draft_on_new_ground, root, name, length, digests)
@@ -195,23 +208,16 @@ class DiskStore:
         root_fd = self._roots.open_to_write(root)
         try:
             standing = size_standing(Target.of(root, root_fd, name))
-            volume = os.fstat(root_fd).st_dev
-            ground = _Ground(volume, folder_for(root_fd, root.path, self._temp), time.monotonic() + FRESH_SECONDS)
-            self._space.measure(volume, root_fd)
+            ground = self._grounds.look(root, root_fd)
         finally:
             os.close(root_fd)
-        # A plain file can stand in another's way, and a quota's count is in a file: those look every time.
-        if root.tidies and root.quota is None:
-            if len(self._grounds) >= _GROUNDS_MAX:
-                self._grounds.clear()
-            self._grounds[root.bucket] = ground
         return self._draft(root, name, ground, length, digests, standing)
 
     def _draft(
-        self, root: Root, name: str, ground: _Ground, length: int | None, digests: frozenset[str], standing: int = 0
+        self, root: Root, name: str, ground: Ground, length: int | None, digests: frozenset[str], standing: int = 0
     ) -> Draft:
-        hold = self._space.hold(ground.volume, root, length, replaces=standing)
-        return Draft(self._workshop, root, name, ground.temp, hold, digests)
+        hold = self._grounds.hold(ground.volume, root, length, standing)
+        return Draft(self._workshop, ObjectPlace(self._workshop, root, name), ground.temp, hold, digests)
 
     async def delete(self, admission: Admission, conditions: Conditions, last: LastCheck | None = None) -> bool:
         """Remove the object, durably; False where there was none. Conditions are decided with it."""
@@ -223,34 +229,10 @@ class DiskStore:
             last()
         root_fd = self._roots.open_to_write(root, create=False)
         try:
-            return self._naming.remove(Target.of(root, root_fd, name), conditions)
+            return self._workshop.naming.remove(Target.of(root, root_fd, name), conditions)
         finally:
             os.close(root_fd)
 
     async def close(self) -> None:
         """Finish what was promised, let go of everything."""
         await self._pool.close()
-
-
-@contextmanager
-def _using_folders() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConfigInvalid(f"a bucket's folder cannot be used: {error.filename}: {error.strerror}") from error
-
-
-@contextmanager
-def _going_on(path: str) -> Iterator[None]:
-    """A volume that is full or read-only now is told, and not more."""
-    try:
-        yield
-    except OSError as error:
-        if not is_not_now(error):
-            raise
-        _warn(not_now(path, error))
-
-
-def _warn(said: str) -> None:
-    if said:
-        _log.warning("%s", said)

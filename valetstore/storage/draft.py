@@ -8,47 +8,46 @@ must not close (and the system not hand out again) a descriptor that is still wr
 Rule 2: after a failure every further step is refused: what failed once is not whole.
 """
 
-import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from valetstore.conditions import Conditions
 from valetstore.errors import Denied
-from valetstore.storage import metadata
-from valetstore.storage.durable import Durable
-from valetstore.storage.naming import Naming, Target
-from valetstore.storage.promise import SHA256, Metadata, ObjectInfo
-from valetstore.storage.roots import Root, Roots
+from valetstore.storage import checksums, metadata
+from valetstore.storage.copying import copy_bytes
+from valetstore.storage.metadata import Row
+from valetstore.storage.place import Place, Workshop
+from valetstore.storage.promise import Metadata, ObjectInfo
 from valetstore.storage.space import Hold
 from valetstore.storage.temp import TempFile, TempFolder
 
-
-class Workshop:
-    """What every draft of a store needs."""
-
-    def __init__(self, roots: Roots, naming: Naming, durable: Durable) -> None:
-        self.roots = roots
-        self.naming = naming
-        self.durable = durable
+STEP_SECONDS: Final = 0.2
+"""How long one step of a copy keeps a thread, or the time of one piece where that is more."""
+_PIECE_BYTES: Final = 8 * 2**20
+"""How much is copied before the clock is looked at."""
+_UNSYNCED_BYTES_MAX: Final = 256 * 2**20
+"""A copy is as fast as memory: synced only at its end, that one sync would take minutes."""
+_CHUNK_BYTES: Final = 2**20
 
 
 class Draft:
-    """An object that has no name yet. Methods block; they raise Denied and OSError."""
+    """Bytes that have no name yet. Methods block; they raise Denied and OSError."""
 
-    def __init__(
-        self, workshop: Workshop, root: Root, name: str, temp: TempFolder, hold: Hold, digests: frozenset[str]
-    ) -> None:
+    def __init__(self, workshop: Workshop, place: Place, temp: TempFolder, hold: Hold, digests: frozenset[str]) -> None:
         self._workshop = workshop
-        self._root = root
-        self._name = name
+        self._place = place
         self._temp_folder = temp
         self._temp: TempFile | None = None
         self._hold = hold
-        # SHA-256 in any case: it is kept, so that a scrub can find rot.
-        self._hashes = {digest: hashlib.new(digest, usedforsecurity=False) for digest in sorted(digests | {SHA256})}
+        self._hashes = {digest: checksums.new(digest) for digest in sorted(digests)}
+        self._known: dict[str, bytes] = {}
         self._size = 0
+        self._unsynced = 0
+        self._spill = ""
         self._busy = threading.Lock()
         self._is_over = False
         self._is_sealed = False
@@ -59,9 +58,13 @@ class Draft:
             for digest in self._hashes.values():
                 digest.update(chunk)
 
+    def know(self, digests: Mapping[str, bytes]) -> None:
+        """These are the whole's: they follow from what is kept of its source, and its bytes need no reading."""
+        self._known.update(digests)
+
     def digests(self) -> dict[str, bytes]:
         """Of all bytes hashed so far, by algorithm."""
-        return {name: digest.digest() for name, digest in self._hashes.items()}
+        return {**self._known, **{name: digest.digest() for name, digest in self._hashes.items()}}
 
     def take(self, chunks: Sequence[bytes]) -> None:
         """Hash and write the next bytes."""
@@ -69,42 +72,93 @@ class Draft:
             self.hash(chunks)
             self._write(chunks)
 
-    def seal(self, rest: Sequence[bytes], described: Metadata) -> ObjectInfo:
-        """Write the last bytes (hashed already), attach what is known of them, make both durable."""
+    def copy(self, source: int, offset: int, count: int, until: float) -> int:
+        """Append bytes of another file, up to `count`, until the clock says so (`time.monotonic`); how many.
+
+        At least one piece, and fewer bytes than asked for before that only where the source ends.
+        """
         with self._step():
+            temp = self._opened()
+            done = 0
+            while done < count:
+                piece = min(count - done, _PIECE_BYTES)
+                self._hold.write(temp.fd, piece)
+                copied = copy_bytes(source, offset + done, temp.fd, piece)
+                self._hash_back(temp.fd, copied)
+                self._size += copied
+                done += copied
+                self._sync_now_and_then(temp.fd, copied)
+                if copied < piece or time.monotonic() >= until:
+                    break
+            return done
+
+    def _hash_back(self, fd: int, count: int) -> None:
+        """From what was written, not from what it was copied of: that one may be changing."""
+        offset = self._size
+        while self._hashes and offset < self._size + count:
+            chunk = os.pread(fd, min(_CHUNK_BYTES, self._size + count - offset), offset)
+            if not chunk:
+                raise Denied("storage_error", reason="a copy cannot be read back")
+            self.hash([chunk])
+            offset += len(chunk)
+
+    def _sync_now_and_then(self, fd: int, count: int) -> None:
+        self._unsynced += count
+        if self._unsynced >= _UNSYNCED_BYTES_MAX:
+            self._workshop.durable.sync(fd, self._place.bucket)
+            self._unsynced = 0
+
+    def seal(self, rest: Sequence[bytes], described: Metadata, table: Sequence[Row] = ()) -> ObjectInfo:
+        """Write the last bytes (hashed already), attach what is known of them, make both durable.
+
+        `table` are the parts that they are made of.
+        """
+        with self._step():
+            if self._is_sealed:
+                raise Denied("internal_error", reason="sealed twice")
             temp = self._write(rest)
             state = os.fstat(temp.fd)
             if state.st_size != self._size:
                 raise Denied("storage_error", size=state.st_size, written=self._size)
-            info = metadata.describe(self._size, state.st_mtime_ns, described, self.digests())
-            metadata.attach(temp.fd, metadata.encode(info))
-            self._workshop.durable.sync(temp.fd, self._root.bucket)
+            kept = self._place.described(described)
+            info = metadata.describe(self._size, state.st_mtime_ns, kept, self.digests(), table)
+            metadata.attach(temp.fd, self._record(info, table))
+            self._workshop.durable.sync(temp.fd, self._place.bucket)
             self._is_sealed = True
             return info
 
+    def _record(self, info: ObjectInfo, table: Sequence[Row]) -> bytes:
+        if not table or metadata.fits(info, table):
+            return metadata.encode(info, table)
+        self._spill = self._workshop.spills.write(self._workshop.durable, self._place.bucket, self._place.name, table)
+        return metadata.encode(info, spill=self._spill)
+
     def _write(self, chunks: Sequence[bytes]) -> TempFile:
-        if self._temp is None:
-            self._temp = TempFile(self._temp_folder)
+        temp = self._opened()
         count = sum(map(len, chunks))
         if count:
-            self._hold.write(self._temp.fd, count)
-            self._temp.write(chunks)
+            self._hold.write(temp.fd, count)
+            temp.write(chunks)
             self._size += count
+        return temp
+
+    def _opened(self) -> TempFile:
+        if self._temp is None:
+            self._temp = TempFile(self._temp_folder)
         return self._temp
 
     def publish(self, conditions: Conditions, create_only: bool) -> bool:
-        """Name it, whatever comes of it let go of the temp file; True where no object was replaced."""
+        """Put it in its place, whatever comes of it let go of the temp file; True where nothing was replaced."""
         with self._step():
             if self._temp is None or not self._is_sealed:
                 raise Denied("internal_error", reason="published before it was sealed")
-            root_fd = self._workshop.roots.open_to_write(self._root, create=False)
+            spill, self._spill = self._spill, ""  # from here on an object may name it
             try:
-                target = Target.of(self._root, root_fd, self._name)
-                created = self._workshop.naming.publish(
-                    self._temp, target, self._size, conditions, create_only=create_only
-                )
-            finally:
-                os.close(root_fd)
+                created = self._place.publish(self._temp, self._size, conditions, create_only=create_only)
+            except Denied as denied:
+                if "unsure" not in denied.evidence:
+                    self._spill = spill
+                raise
             self._let_go()
             return created
 
@@ -116,6 +170,8 @@ class Draft:
     def _let_go(self) -> None:
         self._is_over = True
         self._hold.release()
+        spill, self._spill = self._spill, ""
+        self._workshop.spills.remove(spill)
         temp, self._temp = self._temp, None
         if temp is not None:
             temp.close()

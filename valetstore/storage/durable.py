@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable
 
 from valetstore.errors import Denied
+from valetstore.storage.trouble import MAYBE
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,13 @@ class Durable:
             raise Denied(
                 "storage_error", errno=error.errno, error=error.strerror, failed="fsync", bucket=bucket
             ) from error
+
+    def sync_name(self, fd: int, bucket: str) -> None:
+        """The same for the folder of a name that was just given or taken: what fails here may have been done."""
+        try:
+            self.sync(fd, bucket)
+        except Denied as denied:
+            raise Denied(denied.code, MAYBE, **denied.evidence, unsure=True) from denied
 
 
 def sync_folder(path: str) -> None:

@@ -2,20 +2,23 @@
 
 Rule 1: the attribute names the size and mtime it belongs to. A file edited in place is not what it says.
 Rule 2: a file without a (readable, matching) attribute is served with what the file system knows.
+Rule 3: of an object's record only its part table may be elsewhere: where it does not fit, the attribute names the
+file that holds it (`spill.py`).
 """
 
 import errno
+import hashlib
 import mimetypes
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from valetstore.errors import Denied
-from valetstore.storage.promise import KEPT_HEADERS, MD5, Metadata, ObjectInfo
+from valetstore.storage.promise import DIGESTS, KEPT_HEADERS, MD5, Checksum, Metadata, ObjectInfo, Part
 
 ATTRIBUTE: Final = "user.valetstore"
 RECORD_BYTES_MAX: Final = 4_000
@@ -23,10 +26,33 @@ RECORD_BYTES_MAX: Final = 4_000
 
 _VERSION: Final = 1
 _UNTYPED: Final = "application/octet-stream"
+_ROWS_MAX: Final = 64
+"""More part rows than this never fit the attribute: an MD5 and a SHA-256 each."""
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """One part of an object that was uploaded in parts. Its entity tag is its MD5, which is among the digests."""
+
+    number: int
+    size: int
+    modified_ns: int
+    digests: dict[str, bytes]
+
+    def part(self) -> Part:
+        """As the promise tells it."""
+        return Part(self.number, self.size, md5_tag(self.digests), self.modified_ns, self.digests)
+
+
+def row_of(part: Part) -> Row:
+    """What is kept of a part."""
+    return Row(part.number, part.size, part.modified_ns, part.digests)
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The attribute's content, as msgpack. `v` is the version of this shape; a newer one is not read."""
+    """The attribute's content, as msgpack. `v` is the version of this shape; a newer one is not read.
+
+    `parts` is how many parts the object came in; their table is here or, where it did not fit, in the `spill` file.
+    """
 
     v: int
     size: int
@@ -37,6 +63,11 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     headers: dict[str, str] = {}
     user: dict[str, str] = {}
     md5_etag: bool = False
+    checksum: Checksum | None = None
+    upload: str = ""
+    parts: int = 0
+    table: tuple[Row, ...] = ()
+    spill: str = ""
 
     def belongs_to(self, state: os.stat_result) -> bool:
         """Whether the file is still the one this was written for."""
@@ -47,33 +78,61 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Record).decode
 
 
-def describe(size: int, mtime_ns: int, metadata: Metadata, digests: Mapping[str, bytes]) -> ObjectInfo:
-    """The state a finished upload will have, with its entity tag."""
+def describe(
+    size: int, mtime_ns: int, metadata: Metadata, digests: Mapping[str, bytes], parts: Sequence[Row] = ()
+) -> ObjectInfo:
+    """The state a finished upload will have, with its entity tag. `parts` are those it is made of."""
     return ObjectInfo(
         size=size,
-        etag=_etag(metadata, digests),
+        etag=whole_tag(parts) if parts else _etag(metadata, digests),
         modified_ns=mtime_ns,
         metadata=metadata,
         digests=dict(digests),
+        parts=len(parts),
     )
 
 
 _ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
 _TOKEN: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]*", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CHECKSUM: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}(-[0-9]{1,5})?", re.ASCII)
+_SPILL: Final = re.compile(r"([0-9a-f]{32})?", re.ASCII)
 
 
 def _etag(metadata: Metadata, digests: Mapping[str, bytes]) -> str:
     if metadata.md5_etag:
-        return f'"{digests[MD5].hex()}"'
+        return md5_tag(digests)
     # The hyphen tells clients that take a bare 32-digit tag for an MD5 that this is none.
     return f'"{secrets.token_hex(16)}-v"'
 
 
-def encode(info: ObjectInfo) -> bytes:
-    """The attribute's content. Raises `metadata_too_large`."""
+def md5_tag(digests: Mapping[str, bytes]) -> str:
+    """The MD5 as an entity tag, as S3 gives it to what came in one piece."""
+    return f'"{digests[MD5].hex()}"'
+
+
+def whole_tag(parts: Sequence[Row]) -> str:
+    """The entity tag of an object made of these parts, as S3 gives it: the MD5 of their MD5s, and how many."""
+    whole = hashlib.md5(b"".join(part.digests[MD5] for part in parts), usedforsecurity=False)
+    return f'"{whole.hexdigest()}-{len(parts)}"'
+
+
+def encode(info: ObjectInfo, table: Sequence[Row] = (), spill: str = "") -> bytes:
+    """The attribute's content, with the part table or where it is. Raises `metadata_too_large`."""
+    raw = _record(info, table, spill)
+    if len(raw) > RECORD_BYTES_MAX:
+        raise Denied("metadata_too_large", f"It takes {len(raw)} bytes of {RECORD_BYTES_MAX}.")
+    return raw
+
+
+def fits(info: ObjectInfo, table: Sequence[Row]) -> bool:
+    """Whether the attribute has room for the part table."""
+    return len(table) <= _ROWS_MAX and len(_record(info, table)) <= RECORD_BYTES_MAX
+
+
+def _record(info: ObjectInfo, table: Sequence[Row] = (), spill: str = "") -> bytes:
     metadata = info.metadata
-    raw = _encode(
+    return _encode(
         Record(
             v=_VERSION,
             size=info.size,
@@ -84,11 +143,13 @@ def encode(info: ObjectInfo) -> bytes:
             headers=metadata.headers,
             user=metadata.user,
             md5_etag=metadata.md5_etag,
+            checksum=metadata.checksum,
+            upload=metadata.upload,
+            parts=info.parts,
+            table=tuple(table),
+            spill=spill,
         )
     )
-    if len(raw) > RECORD_BYTES_MAX:
-        raise Denied("metadata_too_large", f"It takes {len(raw)} bytes of {RECORD_BYTES_MAX}.")
-    return raw
 
 
 def attach(fd: int, raw: bytes) -> None:
@@ -123,7 +184,15 @@ def _is_sendable(record: Record) -> bool:
         and record.headers.keys() <= KEPT_HEADERS
         and all(_TOKEN.fullmatch(name) for name in record.user)
         and not any(_CONTROL.search(text) for text in texts)
+        and (record.checksum is None or _is_checksum(record.checksum))
+        and _SPILL.fullmatch(record.spill) is not None
+        and record.parts >= 0
+        and all(MD5 in row.digests for row in record.table)
     )
+
+
+def _is_checksum(checksum: Checksum) -> bool:
+    return checksum.algorithm in DIGESTS and _CHECKSUM.fullmatch(checksum.value) is not None
 
 
 def read(fd: int, state: os.stat_result, name: str) -> ObjectInfo:
@@ -131,8 +200,10 @@ def read(fd: int, state: os.stat_result, name: str) -> ObjectInfo:
     record = stored(fd)
     if record is None or not record.belongs_to(state):
         return _as_the_file_system_knows(state, name)
-    metadata = Metadata(record.content_type, record.headers, record.user, record.md5_etag)
-    return ObjectInfo(record.size, record.etag, record.mtime_ns, metadata, record.digests)
+    metadata = Metadata(
+        record.content_type, record.headers, record.user, record.md5_etag, record.checksum, record.upload
+    )
+    return ObjectInfo(record.size, record.etag, record.mtime_ns, metadata, record.digests, record.parts)
 
 
 def _as_the_file_system_knows(state: os.stat_result, name: str) -> ObjectInfo:

@@ -5,13 +5,12 @@ unlink. A reader before it sees the old state, a reader after it the new one.
 Rule 2: where no object is, no lock is needed: the link decides. Whoever judges the present object (for its
 conditions, to replace or delete it) holds the key's lock from the look to the call.
 Rule 3: what returns is durable: the folder is synced after the call, the folders above it before.
+Rule 4: the part table of an object that is gone goes after that is durable.
 """
 
-import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from valetstore.conditions import ANY, Conditions, Outcome
@@ -23,7 +22,9 @@ from valetstore.storage.folders import Folders
 from valetstore.storage.locks import Locks
 from valetstore.storage.quota import Quota
 from valetstore.storage.roots import Root
+from valetstore.storage.spill import Spills, spill_of
 from valetstore.storage.temp import TempFile
+from valetstore.storage.trouble import deciding
 
 _TRIES: Final = 64
 """How often a folder may be pruned under a publish, or a name be taken between look and link."""
@@ -48,25 +49,40 @@ class Target(NamedTuple):
 class Naming:
     """Publishes and removes; blocks, so it runs in worker threads. Raises Denied and OSError."""
 
-    def __init__(self, folders: Folders, locks: Locks, quota: Quota, durable: Durable) -> None:
+    def __init__(self, folders: Folders, locks: Locks, quota: Quota, durable: Durable, spills: Spills) -> None:
         self._folders = folders
         self._locks = locks
         self._quota = quota
         self._durable = durable
+        self._spills = spills
 
-    def publish(self, temp: TempFile, target: Target, size: int, conditions: Conditions, *, create_only: bool) -> bool:
-        """Give a sealed file its name; True where no object was replaced."""
+    def publish(
+        self,
+        temp: TempFile,
+        target: Target,
+        size: int,
+        conditions: Conditions,
+        *,
+        create_only: bool,
+        gives_back: int = 0,
+    ) -> bool:
+        """Give a sealed file its name; True where no object was replaced.
+
+        `gives_back` bytes go from the bucket's quota when that is done: the quota may be exceeded by them meanwhile.
+        """
+        sealed = _Sealed(temp, size, gives_back)
         for _ in range(_TRIES):
-            folder = -1
+            folder, gone = -1, ""
             try:
                 folder = self._folders.make(target.root, target.root_fd, target.folder)
                 if create_only or conditions.if_none_match == ANY:
                     _proceed(conditions, None, None)  # it may ask for an object that must not be there either
                     taken = "exists" if create_only else "precondition_failed"
-                    created = self._create(temp, target, folder, size, taken)
+                    created = self._create(sealed, target, folder, taken)
                 else:
-                    created = self._put(temp, target, folder, size, conditions)
-                self._sync_name(folder, target)
+                    created, gone = self._put(sealed, target, folder, conditions)
+                self._durable.sync_name(folder, target.root.bucket)
+                self._spills.remove(gone)
             except (FileNotFoundError, _NameTaken):
                 continue  # the folder was pruned, or the name was taken, between two of our calls
             else:
@@ -76,31 +92,34 @@ class Naming:
                     os.close(folder)
         raise Denied("storage_unavailable", reason="the folder or the name changed with every try")
 
-    def _create(self, temp: TempFile, target: Target, folder: int, size: int, taken: str) -> bool:
+    def _create(self, sealed: "_Sealed", target: Target, folder: int, taken: str) -> bool:
         try:
-            return self._link(temp, target, folder, size)
+            return self._link(sealed, target, folder)
         except _NameTaken:
             _present(folder, target.entry)
             raise Denied(taken) from None
 
-    def _put(self, temp: TempFile, target: Target, folder: int, size: int, conditions: Conditions) -> bool:
+    def _put(self, sealed: "_Sealed", target: Target, folder: int, conditions: Conditions) -> tuple[bool, str]:
+        """Whether no object was replaced, and the spill of the one that was."""
         # Most uploads have no conditions and are new: no lock, no look. (A quota must know what is replaced.)
         if conditions == _UNCONDITIONAL and target.root.quota is None:
             with suppress(_NameTaken):
-                return self._link(temp, target, folder, size)
+                return self._link(sealed, target, folder), ""
         with self._locks.of(target.root.bucket, target.name):
             present = _judge(folder, target, conditions)
             if present is None:
-                return self._link(temp, target, folder, size)
-            with self._quota.charged(target.root, size - present.st_size), _deciding():
-                temp.replace(folder, target.entry)
-        return False
+                return self._link(sealed, target, folder), ""
+            gone = spill_of(folder, target.entry)
+            charged = self._quota.charged(target.root, sealed.size - present.st_size, sealed.gives_back)
+            with charged, deciding():
+                sealed.temp.replace(folder, target.entry)
+        return False, gone
 
-    def _link(self, temp: TempFile, target: Target, folder: int, size: int) -> bool:
-        with self._quota.charged(target.root, size):
+    def _link(self, sealed: "_Sealed", target: Target, folder: int) -> bool:
+        with self._quota.charged(target.root, sealed.size, sealed.gives_back):
             try:
-                with _deciding():
-                    temp.link(folder, target.entry)
+                with deciding():
+                    sealed.temp.link(folder, target.entry)
             except FileExistsError:
                 raise _NameTaken from None
         return True
@@ -117,36 +136,26 @@ class Naming:
                 present = _judge(folder, target, conditions, for_removal=True)
                 if present is None:
                     return False
-                with _deciding():
+                gone = spill_of(folder, target.entry)
+                with deciding():
                     os.unlink(target.entry, dir_fd=folder)
                 with self._quota.charged(target.root, -present.st_size):
                     pass
-            self._sync_name(folder, target)
+            self._durable.sync_name(folder, target.root.bucket)
+            self._spills.remove(gone)
         finally:
             os.close(folder)
         if target.root.tidies:
             self._folders.prune(target.root, target.root_fd, target.folder)
         return True
 
-    def _sync_name(self, folder: int, target: Target) -> None:
-        try:
-            self._durable.sync(folder, target.root.bucket)
-        except Denied as denied:
-            raise Denied(denied.code, _MAYBE, **denied.evidence, unsure=True) from denied
 
+class _Sealed(NamedTuple):
+    """A file that is about to get its name."""
 
-_MAYBE: Final = "The change may have been made all the same."
-
-
-@contextmanager
-def _deciding() -> Iterator[None]:
-    """Around the call that decides: after EIO nobody knows whether it has."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        raise Denied("storage_error", _MAYBE, errno=error.errno, error=error.strerror, unsure=True) from error
+    temp: TempFile
+    size: int
+    gives_back: int
 
 
 class _NameTaken(Exception):  # noqa: N818 - not an error: look again

@@ -1,6 +1,7 @@
 """Worker threads for everything that blocks, and the border behind which no OSError is seen."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -33,6 +34,24 @@ class Pool:
     async def run(self, doing: Doing, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do it in a thread and wait; it is done to its end even if the wait is cancelled."""
         return await asyncio.shield(self.start(doing, work, *args, **kwargs))
+
+    async def run_on(self, doing: Doing, fd: int, work: Callable[[int], R]) -> R:
+        """The same on a descriptor of its own: whoever waits may be cancelled and close the other meanwhile."""
+        with translated(doing):
+            own = os.dup(fd)
+
+        def job() -> R:
+            try:
+                return work(own)
+            finally:
+                os.close(own)
+
+        try:
+            future = self.start(doing, job)
+        except BaseException:
+            os.close(own)
+            raise
+        return await asyncio.shield(future)
 
     async def obtain(
         self,

@@ -9,7 +9,7 @@ Rule 4: an answer means durable. What `publish` and `delete` return from has sur
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -17,7 +17,13 @@ from valetstore.conditions import Conditions
 from valetstore.grants.grant import Admission
 
 MD5 = "md5"
+SHA1 = "sha1"
 SHA256 = "sha256"
+CRC32 = "crc32"
+CRC32C = "crc32c"
+CRC64NVME = "crc64nvme"
+DIGESTS = frozenset({MD5, SHA1, SHA256, "sha512", CRC32, CRC32C, CRC64NVME})
+"""What a store can compute while bytes arrive. CRCs are big-endian bytes, as the vendors send them."""
 
 
 KEPT_HEADERS = frozenset({"content-disposition", "content-encoding", "content-language", "cache-control", "expires"})
@@ -28,33 +34,69 @@ LastCheck = Callable[[], None]
 """Asked once nothing is waited for any more, maybe in a thread of the store's: it must be quick."""
 
 
+class Checksum(msgspec.Struct, frozen=True, array_like=True):
+    """The checksum its uploader gave an object: one of DIGESTS, and its value as text (base64).
+
+    `parts` is 0 where it is over the whole object; else it is over the checksums of that many parts, one after the
+    other, and `value` ends in `-N`.
+    """
+
+    algorithm: str
+    value: str
+    parts: int = 0
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """One part of a multipart upload. `etag` is quoted, `modified_ns` nanoseconds since the epoch."""
+
+    number: int
+    size: int
+    etag: str
+    modified_ns: int
+    digests: dict[str, bytes] = {}
+
+
 class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an uploader says about an object; kept with it and returned with it.
 
     `headers` are those of KEPT_HEADERS, by lower-case name; `user` is the uploader's own, by lower-case name
     without any dialect's prefix. Values are header text (latin-1). `md5_etag` asks for the body's MD5 as entity
-    tag, which some dialects' clients rely on.
+    tag, which some dialects' clients rely on ("md5" must be among the digests asked for at `begin`). `checksum` is
+    what the uploader vouched for. `upload` is the id of the multipart upload that it came by, "" for none.
     """
 
     content_type: str | None = None
     headers: dict[str, str] = {}
     user: dict[str, str] = {}
     md5_etag: bool = False
+    checksum: Checksum | None = None
+    upload: str = ""
 
 
 class ObjectInfo(msgspec.Struct, frozen=True):
-    """One state of one object. `etag` is strong and quoted; `modified_ns` nanoseconds since the epoch."""
+    """One state of one object. `etag` is strong and quoted; `modified_ns` nanoseconds since the epoch.
+
+    `parts` is how many parts it was uploaded in, 0 for one that came in one piece.
+    """
 
     size: int
     etag: str
     modified_ns: int
     metadata: Metadata
     digests: dict[str, bytes] = {}
+    parts: int = 0
 
     @property
     def modified(self) -> int:
         """Whole seconds, as Last-Modified shows it."""
         return self.modified_ns // 1_000_000_000
+
+
+class Stretch(NamedTuple):
+    """A stretch of an object: first byte and number of bytes."""
+
+    start: int
+    length: int
 
 
 class OpenObject(Protocol):
@@ -67,6 +109,9 @@ class OpenObject(Protocol):
 
     async def read(self, offset: int, count: int) -> bytes:
         """Up to `count` bytes at `offset`, b"" at the end. Raises `storage_error`."""
+
+    async def part_table(self) -> tuple[Part, ...]:
+        """The parts it was uploaded in, in order, numbers as they were given; () for one that came in one piece."""
 
     def close(self) -> None:
         """Let go of it; harmless twice."""
@@ -109,10 +154,47 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Rows in order of their names' UTF-8 bytes; `next_after` continues, None at the end."""
+    """Rows in order of their names' UTF-8 bytes; `next_after` continues, None at the end.
+
+    `prefixes` are the groups that a delimiter made, each standing for all names that begin with it. Rows and prefixes
+    together are at most as many as were asked for, and `next_after` may be a prefix: it stands for all its names.
+    """
 
     rows: list[Listed]
     next_after: str | None
+    prefixes: list[str] = []
+
+
+class BucketInfo(msgspec.Struct, frozen=True):
+    """A bucket that exists. `created_ns` is nanoseconds since the epoch."""
+
+    name: str
+    created_ns: int
+
+
+class Buckets(Protocol):
+    """Buckets as things of their own: the admission's path (`/bucket/`, or an object's) says which one is meant."""
+
+    async def all(self, admission: Admission) -> list[BucketInfo]:
+        """All there are, by name; whoever asks leaves out what the key does not open."""
+
+    async def one(self, admission: Admission) -> BucketInfo:
+        """That one. Raises `bucket_not_found`."""
+
+    async def create(self, admission: Admission) -> bool:
+        """Make it, durably; False where it is there."""
+
+    async def delete(self, admission: Admission) -> None:
+        """Remove it while it is empty; unfinished uploads in it are given up. `bucket_not_found`, `conflict`."""
+
+    async def setting(self, admission: Admission, name: str) -> bytes | None:
+        """What `keep` kept under that name (a plain word), None where nothing is. Raises `bucket_not_found`."""
+
+    async def keep(self, admission: Admission, name: str, value: bytes | None) -> None:
+        """Keep it, durably, for all workers; None forgets it. Raises `bucket_not_found`."""
+
+    def setting_now(self, bucket: str, name: str) -> bytes | None:
+        """The same here and now, by a bucket's name alone; remembered, and looked at again by one stat."""
 
 
 class Store(Protocol):
@@ -134,8 +216,24 @@ class Store(Protocol):
         What `last` raises ends it before.
         """
 
-    async def list(self, admission: Admission, prefix: str, after: str, limit: int) -> Page:
-        """Up to `limit` objects of its bucket whose names start with `prefix` and follow `after`."""
+    async def list(self, admission: Admission, prefix: str, after: str, limit: int, delimiter: str = "") -> Page:
+        """Up to `limit` objects of its bucket whose names start with `prefix` and follow `after`.
+
+        With a delimiter, names that hold it after the prefix are grouped up to its end. Raises `not_found` where
+        there is no such bucket.
+        """
+
+    async def copy(
+        self, admission: Admission, source: OpenObject, stretch: Stretch | None, digests: frozenset[str]
+    ) -> Upload:
+        """An upload whose bytes are those of `source`, or of a stretch of it; they are there when this returns.
+
+        The file system shares or copies them where it can. Then `finish`, `seal` and `publish` as ever.
+        """
+
+    @property
+    def buckets(self) -> Buckets:
+        """Buckets as things of their own."""
 
     async def close(self) -> None:
         """Finish what was promised, let go of everything."""

@@ -1,7 +1,8 @@
 """How many bytes a bucket with a quota holds: one small file a bucket, shared by all workers.
 
 Rule 1: the file is a count, not a truth. It is measured anew at every start, and where it is missing.
-Rule 2: it is changed under its own flock, together with the check against the quota, before an object gets
+Rule 2: parts of unfinished uploads count as objects do, until their upload is over.
+Rule 3: it is changed under its own flock, together with the check against the quota, before an object gets
 its name; so the published bytes never exceed a quota, whatever the workers do at the same time.
 """
 
@@ -16,6 +17,7 @@ from typing import Final
 
 from valetstore.errors import Denied
 from valetstore.storage.listing import bytes_held
+from valetstore.storage.multipart.shelf import Shelf
 from valetstore.storage.roots import Root, Roots
 
 _COUNT: Final = struct.Struct("<q")
@@ -26,12 +28,13 @@ _log: Final = logging.getLogger("valetstore.storage")
 class Quota:
     """The counts, as files in one folder; where none is known, the bucket's objects are summed up."""
 
-    def __init__(self, folder: str, roots: Roots) -> None:
+    def __init__(self, folder: str, roots: Roots, shelf: Shelf) -> None:
         self._folder = folder
         self._roots = roots
+        self._shelf = shelf
 
     def used(self, root: Root) -> int:
-        """The bytes of the bucket's objects. Raises OSError."""
+        """The bytes of the bucket's objects and parts. Raises OSError."""
         with self._locked(root) as fd:
             return self._read(fd, root)
 
@@ -41,12 +44,15 @@ class Quota:
             return self._count(fd, root)
 
     @contextmanager
-    def charged(self, root: Root, delta: int) -> Iterator[None]:
-        """Add to the count for what happens inside; taken back where that fails. Raises `storage_full`."""
+    def charged(self, root: Root, delta: int, allowance: int = 0) -> Iterator[None]:
+        """Add to the count for what happens inside; taken back where that fails. Raises `storage_full`.
+
+        `allowance` bytes may go beyond the quota: they are given back at once.
+        """
         if root.quota is None:
             yield
             return
-        self._add(root, delta, root.quota if delta > 0 else None)
+        self._add(root, delta, root.quota + allowance if delta > 0 else None)
         try:
             yield
         except BaseException:
@@ -79,7 +85,7 @@ class Quota:
     def _measure(self, root: Root) -> int:
         root_fd = self._roots.open(root)
         try:
-            return bytes_held(root, root_fd)
+            return bytes_held(root, root_fd) + self._shelf.bytes_held(root)
         finally:
             os.close(root_fd)
 

@@ -7,8 +7,9 @@ from valetstore.errors import Denied
 from valetstore.storage import metadata
 from valetstore.storage.beneath import open_file
 from valetstore.storage.pool import Pool
-from valetstore.storage.promise import ObjectInfo
+from valetstore.storage.promise import ObjectInfo, Part
 from valetstore.storage.roots import Root
+from valetstore.storage.spill import Spills, table_of
 
 _LARGE_BYTES: Final = 64 * 2**20
 """From here on a close that frees a deleted file's blocks takes long enough to be a thread's work."""
@@ -27,9 +28,10 @@ def look(root: Root, root_fd: int, name: str, path: str) -> tuple[int, ObjectInf
 class DiskObject:
     """`promise.OpenObject` on a disk."""
 
-    def __init__(self, pool: Pool, fd: int, info: ObjectInfo) -> None:
+    def __init__(self, pool: Pool, fd: int, info: ObjectInfo, spills: Spills) -> None:
         self._pool = pool
         self._fd = fd
+        self._spills = spills
         self.info = info
 
     def fileno(self) -> int | None:
@@ -41,6 +43,24 @@ class DiskObject:
         if self._fd < 0:
             raise Denied("internal_error", reason="read after close")
         return await self._pool.run("read", os.pread, self._fd, count, offset)
+
+    async def part_table(self) -> tuple[Part, ...]:
+        """The parts it was uploaded in; () where it came in one piece, or its table is lost.
+
+        Raises `storage_unavailable` where it was replaced or deleted meanwhile, and its table with it.
+        """
+        if not self.info.parts:
+            return ()
+        if self._fd < 0:
+            raise Denied("internal_error", reason="read after close")
+        return await self._pool.run_on("read", self._fd, self._part_table)
+
+    def _part_table(self, fd: int) -> tuple[Part, ...]:
+        record = metadata.stored(fd)
+        table = table_of(record, self._spills) if record else ()
+        if not table and os.fstat(fd).st_nlink == 0:
+            raise Denied("storage_unavailable", reason="replaced or deleted while it was read")
+        return tuple(row.part() for row in table)
 
     def close(self) -> None:
         """Let go of it; harmless twice."""

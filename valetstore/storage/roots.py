@@ -48,7 +48,8 @@ class Roots:
     ) -> None:
         self.objects = str(data / "objects")
         self._settings = dict(buckets)
-        self._create = create
+        self.creates = create
+        """Whether buckets without a root of their own may be made by whoever stores."""
         self._known: dict[str, Root] = {}
         # By configured bucket, and `_OBJECTS`: the device it was first found on.
         self._seen: dict[str, int] = dict(devices or {})
@@ -148,7 +149,7 @@ class Roots:
             raise Denied("operation_not_allowed", "This bucket is read-only.")
         with suppress(FileNotFoundError):
             return self.open(root)
-        if not (create and self._create):
+        if not (create and self.creates):
             raise Denied("not_found", bucket=root.bucket)
         self.make(root)
         return self.open(root)

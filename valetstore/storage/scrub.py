@@ -1,5 +1,7 @@
 """Scrub: read everything again and compare with the digests kept at upload. For the command line; blocks.
 
+What was uploaded in parts is compared part by part.
+
 Rule 1: only what claims to be unchanged is judged. A file edited in place, or one that came without
 metadata, has nothing to be compared with: it is counted.
 Rule 2: a bad object is set aside, not deleted, and only while it is still the file that was read: under the
@@ -13,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -24,9 +26,12 @@ from valetstore.storage.durable import sync_folder
 from valetstore.storage.layout import TEMP_FOLDER
 from valetstore.storage.listing import walk
 from valetstore.storage.locks import Locks
+from valetstore.storage.metadata import Record
+from valetstore.storage.multipart.shelf import Shelf
 from valetstore.storage.promise import SHA256
 from valetstore.storage.quota import Quota
 from valetstore.storage.roots import FOLDER_MODE, Root, Roots
+from valetstore.storage.spill import Spills, table_of
 from valetstore.storage.state import State
 from valetstore.storage.trouble import translated
 
@@ -68,7 +73,8 @@ class Scrub:
         self._quarantine = state.quarantine
         self._roots = Roots(data, buckets, create=False)
         self._locks = Locks(str(state.locks))
-        self._quota = Quota(str(state.quota), self._roots)
+        self._quota = Quota(str(state.quota), self._roots, Shelf(str(state.folder)))
+        self._spills = Spills(str(state.spill))
         self._rate = bytes_per_second
         self._set_aside = set_aside
         self._progress = progress
@@ -109,7 +115,8 @@ class Scrub:
     def _judge(self, fd: int, state: os.stat_result) -> str | None:
         """Why the object is bad; None where it is sound or cannot be judged. Counts."""
         record = metadata.stored(fd)
-        if record is None or SHA256 not in record.digests:
+        pieces = _pieces(record, self._spills) if record else []
+        if record is None or not pieces:
             self.report.foreign += 1
             return None
         if record.mtime_ns != state.st_mtime_ns:
@@ -117,18 +124,25 @@ class Scrub:
             return None
         if record.size != state.st_size:
             return f"has {state.st_size} bytes, {record.size} were stored"
-        if self._digest(fd) == record.digests[SHA256]:
-            self.report.sound += 1
-            return None
-        if os.fstat(fd).st_mtime_ns != state.st_mtime_ns:  # edited while it was read
+        reason = self._compare(fd, pieces)
+        if reason and os.fstat(fd).st_mtime_ns != state.st_mtime_ns:  # edited while it was read
             self.report.edited += 1
             return None
-        return "its SHA-256 is not the one that was stored"
+        self.report.sound += not reason
+        return reason
 
-    def _digest(self, fd: int) -> bytes:
-        digest = hashlib.sha256()
+    def _compare(self, fd: int, pieces: "list[_Piece]") -> str | None:
         offset = 0
-        while chunk := os.pread(fd, _CHUNK_BYTES, offset):
+        for piece in pieces:
+            if self._digest(fd, offset, piece.size) != piece.sha256:
+                return f"{piece.whose} SHA-256 is not the one that was stored"
+            offset += piece.size
+        return None
+
+    def _digest(self, fd: int, offset: int, count: int) -> bytes:
+        digest = hashlib.sha256()
+        end = offset + count
+        while chunk := os.pread(fd, min(_CHUNK_BYTES, end - offset), offset):
             digest.update(chunk)
             offset += len(chunk)
             self.report.bytes_read += len(chunk)
@@ -174,6 +188,24 @@ class Scrub:
                 raise
         # A root on a disk of its own: what cannot be read can be renamed there, but not copied from there.
         return _rename_below(f"{root.path}/{TEMP_FOLDER}/quarantine", folder, entry, path)
+
+
+class _Piece(NamedTuple):
+    """A stretch of an object that has a digest of its own."""
+
+    size: int
+    sha256: bytes
+    whose: str
+
+
+def _pieces(record: Record, spills: Spills) -> list[_Piece]:
+    """What the object is made of, in order; [] where there is nothing to compare it with."""
+    if SHA256 in record.digests:
+        return [_Piece(record.size, record.digests[SHA256], "its")]
+    table = table_of(record, spills)
+    if not table or sum(row.size for row in table) != record.size or not all(SHA256 in row.digests for row in table):
+        return []
+    return [_Piece(row.size, row.digests[SHA256], f"part {row.number}'s") for row in table]
 
 
 def _rename_below(quarantine: str, folder: int, entry: str, path: str) -> str:

@@ -5,6 +5,9 @@
     <data>/state/tmp/          unfinished uploads
     <data>/state/locks/        one file for each stripe of keys
     <data>/state/quota/        bytes held, for each bucket with a quota
+    <data>/state/buckets/      what is kept about a bucket beside its objects
+    <data>/state/uploads/      uploads in parts that are not finished (`multipart/shelf.py`)
+    <data>/state/spill/        part tables that do not fit their object's attribute (`spill.py`)
     <data>/state/quarantine/   what a scrub has set aside
     <data>/state/*.log, *.mark what was used and what was revoked (`valetstore.owner`)
 
@@ -28,7 +31,11 @@ from valetstore.storage.roots import FOLDER_MODE
 from valetstore.storage.temp import TempFile, TempFolder
 
 FORMAT: Final = 2
-"""1 knew no logs of used and revoked keys. `prepare` raises it: whoever makes the logs does so before."""
+"""1 knew no logs of used and revoked keys. `prepare` raises it: whoever makes the logs does so before.
+
+Uploads in parts and their objects did not raise it: a version that knows none of them serves such an object with its
+tag, takes one without a SHA-256 for nothing to scrub, and leaves `uploads` and `spill` alone.
+"""
 
 
 class State:
@@ -41,6 +48,9 @@ class State:
         self.temp = self.folder / "tmp"
         self.locks = self.folder / "locks"
         self.quota = self.folder / "quota"
+        self.buckets = self.folder / "buckets"
+        self.uploads = self.folder / "uploads"
+        self.spill = self.folder / "spill"
         self.quarantine = self.folder / "quarantine"
         self.format = self.folder / "format"
 
@@ -48,7 +58,8 @@ class State:
         """Make what is missing, durably; check the format. Raises ConfigInvalid."""
         try:
             self.data.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-            for folder in (self.objects, self.folder, self.temp, self.locks, self.quota):
+            below = (self.temp, self.locks, self.quota, self.buckets, self.uploads, self.spill)
+            for folder in (self.objects, self.folder, *below):
                 folder.mkdir(FOLDER_MODE, exist_ok=True)
             self._check_format()
             for path in (self.folder, self.data, self.data.parent):

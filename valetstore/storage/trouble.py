@@ -58,3 +58,18 @@ def translated(doing: Doing) -> Iterator[None]:
         yield
     except OSError as error:
         raise denied(error, doing) from error
+
+
+MAYBE: Final = "The change may have been made all the same."
+"""What is said where nobody knows (`promise.py`, Rule 3)."""
+
+
+@contextmanager
+def deciding() -> Iterator[None]:
+    """Around the call that decides: after EIO nobody knows whether it has."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise Denied("storage_error", MAYBE, errno=error.errno, error=error.strerror, unsure=True) from error

@@ -6,13 +6,17 @@ Rule 3: `abort` may come at any point, also while a thread is still writing for 
 """
 
 import asyncio
+import os
+import time
+from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from valetstore.conditions import Conditions
 from valetstore.errors import Denied
-from valetstore.storage.draft import Draft
+from valetstore.storage.draft import STEP_SECONDS, Draft
 from valetstore.storage.pool import Pool
-from valetstore.storage.promise import LastCheck, Metadata, ObjectInfo
+from valetstore.storage.promise import LastCheck, Metadata, ObjectInfo, OpenObject, Stretch
 
 BATCH_BYTES: Final = 256 * 1024
 """What arrives at once is often more: a batch is this or one read, so some uploads hold a MiB, not four."""
@@ -41,6 +45,23 @@ class DiskUpload:
         if self._batch_bytes >= BATCH_BYTES:
             await self._landed()
             self._flight = self._pool.start("write", self._draft.take, self._unloaded())
+
+    async def copy(self, source: int, stretch: Stretch) -> None:
+        """Take a stretch of an open file, a moment at a time. Raises `storage_error` where it ends early."""
+        start, left = stretch
+        while left:
+            copied = await self._pool.run_on("write", source, partial(self._copy, start, left))
+            if not copied:
+                raise Denied("storage_error", reason="the source ends early", missing=left)
+            start += copied
+            left -= copied
+
+    def know(self, digests: Mapping[str, bytes]) -> None:
+        """These are those of all its bytes."""
+        self._draft.know(digests)
+
+    def _copy(self, start: int, count: int, source: int) -> int:
+        return self._draft.copy(source, start, count, time.monotonic() + STEP_SECONDS)
 
     async def finish(self) -> dict[str, bytes]:
         """The digests of all bytes. A small upload's bytes stay in memory until `seal`."""
@@ -98,3 +119,60 @@ def _look_away(flight: asyncio.Future[None]) -> None:
     """The error of a batch nobody waits for any more is not worth a warning."""
     if not flight.cancelled():
         flight.exception()
+
+
+_BATCH_OF_A_COPY_BYTES: Final = 2**20
+
+
+def carried(source: OpenObject, stretch: Stretch | None, wanted: frozenset[str]) -> dict[str, bytes]:
+    """The digests of a copy that need no reading, as its source has them; {} where it must be read.
+
+    They are what the source was when it came: rot in it stays rot in the copy, for a scrub to find.
+    """
+    info = source.info
+    is_whole = stretch in (None, Stretch(0, info.size))
+    return {name: info.digests[name] for name in wanted} if is_whole and wanted <= info.digests.keys() else {}
+
+
+async def fill(
+    upload: DiskUpload, source: OpenObject, stretch: Stretch | None, known: Mapping[str, bytes]
+) -> DiskUpload:
+    """Take the bytes of an object, or a stretch of it; `known` are their digests where `carried` gave them.
+
+    Where it fails the upload is aborted. Raises `range_not_satisfiable`, `storage_unavailable` where somebody has
+    edited the source's file meanwhile, and what `write` raises.
+    """
+    wanted = stretch or Stretch(0, source.info.size)
+    try:
+        if wanted.start + wanted.length > source.info.size:
+            raise Denied("range_not_satisfiable")
+        fd = source.fileno()
+        if fd is None:
+            await _read_over(upload, source, wanted)
+        else:
+            await upload.copy(fd, wanted)
+        if known:
+            _check_unchanged(source)
+            upload.know(known)
+    except BaseException:
+        await upload.abort()
+        raise
+    return upload
+
+
+def _check_unchanged(source: OpenObject) -> None:
+    fd = source.fileno()
+    state = os.fstat(fd) if fd is not None else None
+    if state and (state.st_size, state.st_mtime_ns) != (source.info.size, source.info.modified_ns):
+        raise Denied("storage_unavailable", reason="the source was edited while it was copied")
+
+
+async def _read_over(upload: DiskUpload, source: OpenObject, stretch: Stretch) -> None:
+    offset, left = stretch
+    while left:
+        data = await source.read(offset, min(_BATCH_OF_A_COPY_BYTES, left))
+        if not data:
+            raise Denied("storage_error", reason="the source ends early", missing=left)
+        await upload.write(data)
+        offset += len(data)
+        left -= len(data)

@@ -1,0 +1,95 @@
+"""Uploads in parts: what every store that takes them promises.
+
+Rule 1: a part is kept as an object is: whole or not at all, durable before it is acknowledged.
+Rule 2: until `assemble` and its `publish`, nobody sees anything of the object; what stood there before stays.
+Rule 3: an upload that nobody completes or gives up is collected after a while (`multipart-seconds-max`).
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from valetstore.grants.grant import Admission
+from valetstore.storage.promise import Metadata, ObjectInfo, OpenObject, Part, Stretch, Upload
+
+PARTS_MAX = 10_000
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """An upload that is neither completed nor given up. `created_ns` is nanoseconds since the epoch.
+
+    `metadata` is what the object will have. `algorithm` is the checksum that its parts carry ("" for none), over
+    their checksums where `composite`. `signing_key` began it; `terms` is the edge's own record of what the key that
+    began it asks of the whole, kept as it was given.
+    """
+
+    id: str = ""
+    bucket: str = ""
+    name: str = ""
+    created_ns: int = 0
+    metadata: Metadata = Metadata()
+    signing_key: str = ""
+    algorithm: str = ""
+    composite: bool = False
+    terms: bytes = b""
+
+
+class UploadsPage(msgspec.Struct, frozen=True):
+    """Uploads in order of their names' UTF-8 bytes and then by id; `next_after` is (name, id), None at the end.
+
+    `prefixes` are the groups that a delimiter made; rows and prefixes together are as many as were asked for.
+    """
+
+    rows: list[Started]
+    next_after: tuple[str, str] | None
+    prefixes: list[str] = []
+
+
+class Uploads(Protocol):
+    """Uploads by id. The admission is for the object that they will be, except where a bucket's are listed."""
+
+    async def start(self, admission: Admission, described: Started) -> Started:
+        """Begin one, durably; `id`, `bucket`, `name` and `created_ns` are filled in here. Raises as `begin` does."""
+
+    async def find(self, admission: Admission, upload_id: str) -> Started:
+        """One that is open. Raises `upload_not_found`, also where it is for another object."""
+
+    async def begin_part(
+        self, admission: Admission, upload_id: str, number: int, length: int | None, digests: frozenset[str]
+    ) -> Upload:
+        """As `Store.begin`, for a part: its `publish` keeps it in the upload, in place of one of the same number."""
+
+    async def copy_part(
+        self,
+        admission: Admission,
+        upload_id: str,
+        number: int,
+        source: OpenObject,
+        stretch: Stretch | None,
+        digests: frozenset[str],
+    ) -> Upload:
+        """As `Store.copy`, for a part."""
+
+    async def parts(self, admission: Admission, upload_id: str, after: int, limit: int) -> tuple[list[Part], bool]:
+        """Up to `limit` parts with numbers beyond `after`, in order, and whether there are more."""
+
+    async def assemble(
+        self, admission: Admission, upload_id: str, parts: Sequence[Part], metadata: Metadata
+    ) -> tuple[Upload, ObjectInfo]:
+        """The whole of these parts (rows of `parts`), durable and under no name: `publish` or `abort` follow.
+
+        The entity tag is the MD5 of the parts' MD5s, and `-N`. Raises `part_invalid` where one changed meanwhile,
+        `storage_full`. The file system shares the bytes where it can, else copies them, once.
+        """
+
+    async def end(self, admission: Admission, upload_id: str) -> None:
+        """It is completed or given up: its parts go. Harmless twice."""
+
+    async def page(
+        self, admission: Admission, prefix: str, after: tuple[str, str], limit: int, delimiter: str = ""
+    ) -> UploadsPage:
+        """Up to `limit` of the bucket's uploads whose names begin with `prefix` and that follow (name, id).
+
+        Without an id all uploads of that name are passed, and all of a group where the name is one.
+        """
