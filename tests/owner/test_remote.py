@@ -110,6 +110,31 @@ def test_what_a_dead_worker_had_reserved_comes_back_and_what_it_was_committing_d
     played(story)
 
 
+def test_what_a_dead_worker_was_committing_may_be_given_back_or_committed_by_another_that_knows_the_reservation() -> (
+    None
+):
+    """An upload in parts is begun in one worker and completed or given up in any."""
+
+    async def story(owning: Owning) -> None:
+        dying, _, _, session = await owning.worker()
+        living, *_ = await owning.worker()
+        given_up, completed = [await dying.reserve(use(name), NOW) for name in ("given up", "completed")]
+        for held in (given_up, completed):
+            await dying.committing(held, NOW)
+        await session.end()
+        for name in ("given up", "completed"):
+            with refused("key_used"):
+                await living.look(use(name), NOW)
+        await living.release(given_up)
+        await living.commit(completed, NOW)
+        await living.release(completed)
+        await living.claim(use("given up"), NOW)
+        with refused("key_used"):
+            await living.claim(use("completed"), NOW)
+
+    played(story)
+
+
 def test_a_dead_workers_transfers_return_and_no_one_elses() -> None:
     async def story(owning: Owning) -> None:
         _, dying, _, session = await owning.worker()

@@ -278,6 +278,40 @@ class ReplaySetContract:
 
         self.run(story)
 
+    def test_a_reservation_means_nothing_to_a_set_that_did_not_make_it(self) -> None:
+        """It may be kept for days, beyond the set that made it: two lives of a set never number alike."""
+
+        async def story(replay: CountedReplaySet) -> None:
+            async with self.open() as former:
+                kept = await former.reserve(use(allowed=2), NOW)
+                await former.committing(kept, NOW)
+            held = await replay.reserve(use(allowed=2), NOW)
+            await replay.committing(held, NOW)
+            await replay.release(kept)
+            for call in (replay.renew, replay.committing, replay.commit):
+                with refused("key_used"):
+                    await call(kept, NOW + 1)
+            await replay.renew(held, NOW + 1)
+            await replay.claim(use(allowed=2), NOW + 1)
+            with refused("key_used"):
+                await replay.claim(use(allowed=2), NOW + 1)
+
+        self.run(story)
+
+    def test_one_that_is_committing_comes_back_within_a_day_and_is_spent_after_it(self) -> None:
+        async def story(replay: CountedReplaySet) -> None:
+            for name, hours, ends in (("a", 23, "ok"), ("b", 25, "key_used")):
+                held = await replay.reserve(use(name, life=10**6), NOW)
+                await replay.committing(held, NOW)
+                await replay.look(use("other", life=10**6), NOW + hours * 3600)
+                if ends == "key_used":
+                    with refused("key_used"):
+                        await replay.commit(held, NOW + hours * 3600)
+                await replay.release(held)
+                assert await code(replay.look(use(name, life=10**6), NOW + hours * 3600)) == ends
+
+        self.run(story, skew=10**6)
+
     def test_a_lapsed_use_can_not_be_committed_while_another_holds_it(self) -> None:
         async def story(replay: CountedReplaySet) -> None:
             lost = await replay.reserve(use(), NOW)

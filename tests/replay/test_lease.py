@@ -72,6 +72,43 @@ def test_a_commit_spends_the_use() -> None:
     play(story)
 
 
+def test_what_is_handed_over_outlives_its_lease() -> None:
+    """Neither given back nor settled: the request that goes on does either, with the reservation it was told of."""
+
+    async def story(scene: Scene) -> None:
+        for is_committed in (False, True):
+            async with scene.lease() as lease:
+                await lease.committing()
+                held = lease.hand_over()
+                assert held is not None
+                assert held == lease.reservation
+            scene.clock.now += 10 * LEASE_SECONDS
+            assert await scene.is_used()
+            if is_committed:
+                await scene.replay.commit(held, scene.clock.now)
+            await scene.replay.release(held)
+            assert await scene.is_used() == is_committed
+
+    play(story)
+
+
+def test_what_may_lapse_is_not_handed_over() -> None:
+    async def story(scene: Scene) -> None:
+        with pytest.raises(RuntimeError):
+            async with scene.lease() as lease:
+                lease.hand_over()
+
+    play(story)
+
+
+def test_where_nothing_is_limited_nothing_is_handed_over() -> None:
+    async def story(scene: Scene) -> None:
+        async with Lease(scene.replay, None, scene.clock) as lease:
+            assert lease.hand_over() is None
+
+    play(story)
+
+
 ERRORS: list[BaseException] = [
     *(Denied(refusal) for refusal in REFUSALS),
     Denied("storage_error", unsure=True),

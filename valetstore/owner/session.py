@@ -1,7 +1,8 @@
 """Session: one worker's part in what is single, on the owner's side.
 
 Rule 1: a worker that is gone has nothing any more: uses it had set aside come back at once, transfers too. What it
-was committing stays spent, since nobody can know whether it was published.
+was committing stays spent, since nobody can know whether it was published; an upload in parts goes on in any worker,
+and whoever ends it has the reservation.
 Rule 2: whatever a question raises becomes its answer; nothing a worker sends can end the owner.
 """
 

@@ -35,6 +35,11 @@ class Lease:
         self._is_committing = False
         self._settled = False
 
+    @property
+    def reservation(self) -> Reservation | None:
+        """The use that is set aside; None where nothing is limited."""
+        return self._reservation
+
     async def __aenter__(self) -> Self:
         """Reserve; raises `key_used`, `replay_unavailable`."""
         if self._use is not None:
@@ -87,6 +92,16 @@ class Lease:
         if self._reservation is not None:
             await self._replay.committing(self._reservation, self._clock())
             self._is_committing = True
+
+    def hand_over(self) -> Reservation | None:
+        """After `committing`: the work goes on in another request, which commits the reservation or gives it back.
+
+        It does not lapse; without either the use is spent, as one whose worker died. None where nothing is limited.
+        """
+        if self._reservation is not None and not self._is_committing:
+            raise RuntimeError("what may lapse cannot be handed over")
+        self._settled = True
+        return self._reservation
 
     async def commit(self) -> None:
         """The work is done, the use spent."""

@@ -17,7 +17,11 @@ LEASE_SECONDS = 30
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """One use set aside for an upload. `free` where it falls in the window of an earlier use."""
+    """One use set aside for an upload. `free` where it falls in the window of an earlier use.
+
+    It may be kept, and committed or released by another worker than the one that asked for it; to a set that did not
+    make it (the owner's next life) its `id` means nothing.
+    """
 
     use: Use
     id: int

@@ -14,6 +14,7 @@ run, windows that are open) is kept beside.
 
 import heapq
 import math
+import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
 from struct import Struct
@@ -49,6 +50,7 @@ RECORD_BYTES: Final = 25
 """What an entry takes in a log; an open window takes 8 and its source more."""
 
 _USED_BITS: Final = 32
+_ID_BITS: Final = 56
 _END_MAX: Final = 2**53 // END_SECONDS
 _KEEP_MAX: Final = 0xFFFF_FFFF  # the year 2106: what a log says of an end from there on is "never"
 
@@ -96,7 +98,8 @@ class ReplayTable:
         self._committing_since: dict[int, float] = {}  # by id
         self._windows: dict[int, dict[str, float]] = {}  # source -> until
         self._closing: list[tuple[float, int]] = []
-        self._last_id = 0
+        # Not from 0: a reservation may outlive the table that made it, and must mean nothing to the next one.
+        self._last_id = secrets.randbits(_ID_BITS)
 
     def __len__(self) -> int:
         """How many keys it remembers."""
