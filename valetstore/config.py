@@ -74,6 +74,14 @@ class Keys(_Table, frozen=True):
     audience_required: bool = False
 
 
+class S3(_Table, frozen=True):
+    """What S3's clients find here."""
+
+    region: str = "us-east-1"
+    sigv2: bool = True
+    virtual_hosts: tuple[str, ...] = ("localhost",)
+
+
 class Replay(_Table, frozen=True):
     """Single use."""
 
@@ -120,6 +128,7 @@ class Storage(_Table, frozen=True):
     free_bytes_min: Bytes = 256 * 2**20
     create_buckets: bool = True
     storage_threads: Annotated[int, Meta(ge=1, le=256)] = 16
+    multipart_seconds_max: Annotated[int, Meta(ge=60, le=10**9)] = 7 * 86_400
 
 
 class Audit(_Table, frozen=True):
@@ -157,6 +166,7 @@ class Config(_Table, frozen=True):
     listen: Listen = Listen()
     limits: Limits = Limits()
     keys: Keys = Keys()
+    s3: S3 = S3()
     replay: Replay = Replay()
     budgets: Budgets = Budgets()
     storage: Storage = Storage()
@@ -331,6 +341,11 @@ def _check(config: Config) -> None:
     for network in listen.trusted_proxies:
         if network != "unix":
             _network("listen.trusted-proxies", network)
+    if not re.fullmatch(r"[a-z0-9-]{0,64}", config.s3.region, re.ASCII):
+        raise ConfigInvalid(f's3.region: {config.s3.region!r}: must be a region such as us-east-1, or "" for any')
+    for host in config.s3.virtual_hosts:
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", host, re.ASCII):
+            raise ConfigInvalid(f"s3.virtual-hosts: {host!r}: must be a domain in lower case, without a port")
     if config.keys.audience_required and not config.keys.audience:
         raise ConfigInvalid("keys.audience-required: true needs keys.audience, the name keys must give")
     if config.audit.audit_required and config.audit.audit_to == "off":

@@ -78,6 +78,15 @@ def test_sigterm_ends_idle_connections_at_once(start: Start) -> None:
         assert silent.is_ended()
 
 
+def test_sigterm_does_not_wait_for_a_silent_clients_goodbye_over_tls(tmp_path: Path) -> None:
+    with opened("tls", tmp_path) as door, door.wire() as idle:
+        idle.send(head("GET", "/_valet/live"))
+        assert idle.answer().status == 200
+        began = time.monotonic()
+        assert door.gate.stop() == 0
+        assert time.monotonic() - began < 10
+
+
 def test_sigterm_cuts_what_lasts_longer_than_the_drain(start: Start) -> None:
     """The exit status is 0 all the same, and the cut upload has left nothing."""
     gate = start("[listen]\ndrain-seconds = 1\n")

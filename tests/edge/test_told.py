@@ -15,7 +15,7 @@ from tests.gate import Gate, free_port
 from valetstore.config import Limits
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.pace import Pace
-from valetstore.edge.receive import receive
+from valetstore.edge.receive import BodySource, receive
 from valetstore.edge.replies import Reply
 from valetstore.edge.stream import COPY_BYTES, ObjectBody
 from valetstore.storage.promise import OpenObject
@@ -159,7 +159,7 @@ def test_a_slow_store_makes_no_slow_client() -> None:
         peer.pieces = [b"x" * 1000] * 2
         exchange = exchange_of(peer)
         limits = Limits(upload_bytes_per_second_min=5000, rate_grace_seconds=1)
-        await receive(exchange, anything, anything, anything, anything, limits)
+        await receive(exchange, BodySource(exchange, None), anything, anything, anything, limits)
         return exchange
 
     assert asyncio.run(run()).bytes_in == 2000

@@ -13,7 +13,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 
-from valetstore.inbound import Address
+from valetstore.errors import Denied
+from valetstore.inbound import Address, Form
 
 
 class Connection(Protocol):
@@ -65,6 +66,15 @@ class Connection(Protocol):
         """Nothing more will be said: drop what the client sends."""
 
 
+class FormReader(Protocol):
+    """A form of which the fields are known and the file is still to come (`edge.forms`)."""
+
+    fields: Form
+
+    async def read(self) -> list[bytes] | None:
+        """The next pieces of the file; None at its end. Raises `request_malformed`, `body_incomplete`."""
+
+
 class Exchange:
     """A request being answered. `body` is the decoded body stream, `started` a monotonic time in seconds.
 
@@ -87,6 +97,10 @@ class Exchange:
         self.bytes_in = 0
         self.bytes_out = 0
         self.head_sent_at: float | None = None
+        # What went wrong behind an answer's head, where the answer's body tells it.
+        self.failure: Denied | None = None
+        # Set where the body is a form that was read up to its file.
+        self.form: FormReader | None = None
         # Where an upgrade is asked for, the parser lets go of what follows; it has to come on a new connection.
         self.keep_alive = not message.should_close and not message.upgrade
         # aiohttp's protocol expects these two of what its request factory makes.

@@ -9,16 +9,19 @@ from valetstore.edge.admin import Admin
 from valetstore.edge.arrival import Arrivals
 from valetstore.edge.cors import Cors
 from valetstore.edge.exchange import Answered, Exchange
+from valetstore.edge.forms import is_form, open_form
 from valetstore.edge.objects import Objects
 from valetstore.edge.protocol import LINGER_SECONDS
 from valetstore.edge.release import Releases
 from valetstore.edge.replies import Header, Reply, problem
+from valetstore.edge.s3 import S3Calls
 from valetstore.edge.served import SAFETY
 from valetstore.edge.service import Service
 from valetstore.edge.story import Story
 from valetstore.edge.transfers import Transfers
 from valetstore.errors import Denied
 from valetstore.gateway import Gateway
+from valetstore.grants import s3
 from valetstore.grants.grant import Admission
 from valetstore.grants.native import RELEASE_PATH, is_revocations
 from valetstore.inbound import Inbound
@@ -36,6 +39,7 @@ class Handler:
         arrivals: Arrivals,
         gateway: Gateway,
         objects: Objects,
+        s3: S3Calls,
         service: Service,
         admin: Admin,
         releases: Releases,
@@ -48,6 +52,7 @@ class Handler:
         self._arrivals = arrivals
         self._gateway = gateway
         self._objects = objects
+        self._s3 = s3
         self._service = service
         self._admin = admin
         self._releases = releases
@@ -68,6 +73,8 @@ class Handler:
                 await self._send(reply, exchange, common)
             finally:
                 reply.release()
+            if exchange.failure is not None:
+                story.refused(exchange.failure)
             if not exchange.body_is_whole:
                 await exchange.linger(LINGER_SECONDS)
         except (ConnectionError, Denied) as error:
@@ -99,6 +106,7 @@ class Handler:
 
     async def _reply(self, exchange: Exchange, story: Story, common: list[Header]) -> Reply:
         """The reply, whatever happens but a lost connection."""
+        inbound: Inbound | None = None
         try:
             inbound = self._arrivals.inbound(exchange)
             story.arrived(inbound)
@@ -108,14 +116,20 @@ class Handler:
             return await self._answer(exchange, inbound, story)
         except Denied as denied:
             story.refused(denied)
-            return problem(denied)
+            return self._refusal(denied, inbound, story)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
             log.exception("request %s failed", story.request_id)
             fault = Denied("internal_error")
             story.refused(fault)
-            return problem(fault)
+            return self._refusal(fault, inbound, story)
+
+    def _refusal(self, denied: Denied, inbound: Inbound | None, story: Story) -> Reply:
+        """A refusal in the words of the dialect that the request speaks."""
+        if inbound is not None and (self._s3.speaks(inbound) or self._cors.answers_as_s3(inbound)):
+            return self._s3.refusal(denied, inbound, story.request_id)
+        return problem(denied)
 
     async def _answer(self, exchange: Exchange, inbound: Inbound, story: Story) -> Reply:
         if inbound.method == "OPTIONS":
@@ -128,6 +142,10 @@ class Handler:
         if inbound.raw_path == RELEASE_PATH.encode():
             reply = await self._releases.answer(exchange, inbound, story.proven)
         else:
+            if is_form(inbound):
+                self._gateway.check_source(inbound)
+                exchange.form = await open_form(exchange, inbound)
+                inbound = inbound.with_form(exchange.form.fields)
             admission = await self._gateway.admit(inbound)
             story.learned(admission)
             reply = await self._admitted(exchange, admission, story)
@@ -135,6 +153,8 @@ class Handler:
         return reply
 
     async def _admitted(self, exchange: Exchange, admission: Admission, story: Story) -> Reply:
+        if admission.grant.scheme == s3.NAME:
+            return await self._s3.answer(exchange, admission, story.admitted, story.request_id)
         if admission.intent.operation == "admin" and is_revocations(admission.intent.path):
             return await self._admin.answer(exchange, admission, story.admitted)
         if admission.intent.key is None and admission.intent.operation != "list":

@@ -11,36 +11,31 @@ from typing import Final
 
 from valetstore.audit import rfc3339
 from valetstore.conditions import Conditions, Outcome, if_range_holds
-from valetstore.config import Config
+from valetstore.edge.downloading import Chosen, hand_out
 from valetstore.edge.exchange import Exchange
-from valetstore.edge.pace import Pace
 from valetstore.edge.ranges import requested_span
-from valetstore.edge.receive import receive
+from valetstore.edge.receive import BodySource
 from valetstore.edge.replies import Reply, json_reply
-from valetstore.edge.served import download_headers, metadata_of, not_modified_headers, validators
-from valetstore.edge.stream import ObjectBody
-from valetstore.edge.transfers import Transfers
+from valetstore.edge.served import download_headers, metadata_of, validators
+from valetstore.edge.uploading import Incoming, OnAdmitted, Services, refuse_early, take_in
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
-from valetstore.gateway import Gateway
 from valetstore.grants.grant import Admission
 from valetstore.objectkey import check_beginning, split_path
 from valetstore.policy.body import BodyRules
-from valetstore.replay.lease import Lease
-from valetstore.storage.promise import OpenObject, Store
+from valetstore.storage.promise import OpenObject
 
-OnAdmitted = Callable[[], None]
 Operation = Callable[[Exchange, Admission, OnAdmitted], Awaitable[Reply]]
 
 
 class Objects:
     """Answers admitted requests from one store."""
 
-    def __init__(self, store: Store, gateway: Gateway, config: Config, transfers: Transfers) -> None:
-        self._store = store
-        self._transfers = transfers
-        self._gateway = gateway
-        self._config = config
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.store
+        self._gateway = services.gateway
+        self._config = services.config
         self._operations: Final[Mapping[str, Operation]] = {
             "read": self._read,
             "write": self._write,
@@ -53,37 +48,15 @@ class Objects:
         return await self._operations[admission.intent.operation](exchange, admission, on_admitted)
 
     async def _read(self, _exchange: Exchange, admission: Admission, _on_admitted: OnAdmitted) -> Reply:
-        opened = await self._store.open(admission)
-        try:
-            reply = await self._opened(opened, admission)
-        except BaseException:
-            opened.close()
-            raise
-        if not isinstance(reply.body, ObjectBody):
-            opened.close()
-        return reply
-
-    async def _opened(self, opened: OpenObject, admission: Admission) -> Reply:
-        inbound, info = admission.inbound, opened.info
-        match Conditions.of(inbound).judge(info.etag, info.modified, is_read=True):
-            case Outcome.FAILED:
-                raise Denied("precondition_failed")
-            case Outcome.NOT_MODIFIED:
-                return Reply(304, not_modified_headers(info, admission.grant))
-        headers = download_headers(info, admission.grant)
-        if inbound.method == "HEAD":
+        async def choose(opened: OpenObject) -> Chosen:
+            info, span = opened.info, None
             # RFC 9110 section 14.2: a Range says nothing to a HEAD.
-            return Reply(200, headers, described_bytes=info.size)
-        span = None
-        if if_range_holds(inbound, info.etag, info.modified):
-            span = requested_span(inbound.header("range"), info.size)
-        await self._gateway.claim(admission, time.time)
-        limits = self._config.limits
-        pace = Pace(limits.download_bytes_per_second_min, limits.rate_grace_seconds, time.monotonic())
-        if span is None:
-            return Reply(200, headers, ObjectBody(opened, 0, info.size, pace))
-        headers.append(("Content-Range", span.content_range))
-        return Reply(206, headers, ObjectBody(opened, span.start, span.length, pace))
+            if inbound.method != "HEAD" and if_range_holds(inbound, info.etag, info.modified):
+                span = requested_span(inbound.header("range"), info.size)
+            return Chosen(download_headers(info, admission.grant), span)
+
+        inbound = admission.inbound
+        return await hand_out(self._services, admission, Conditions.of(inbound), choose)
 
     async def _write(self, exchange: Exchange, admission: Admission, on_admitted: OnAdmitted) -> Reply:
         inbound, create_only = admission.inbound, admission.grant.create_only
@@ -93,52 +66,26 @@ class Objects:
         rules = BodyRules.of(admission, self._config.limits.upload_bytes_max)
         metadata = metadata_of(inbound)
         conditions = Conditions.of(inbound)
-        await self._refuse_early(admission, conditions)
-        async with Lease(self._gateway.replay, admission.use, time.time) as lease:
-            upload = await self._store.begin(admission, admission.intent.length, rules.hashes)
-            try:
-                on_admitted()
-                with self._transfers.moving("in"):
-                    await receive(exchange, admission, rules, upload, lease, self._config.limits)
-                rules.check_whole(exchange.bytes_in, await lease.during(upload.finish()))
-                info = await lease.during(upload.seal(metadata))
-                await lease.committing()
-                last = partial(self._recheck, admission)
-                created = await upload.publish(conditions, create_only=create_only, last=last)
-                await lease.commit()
-            finally:
-                await upload.abort()
-        return Reply(201 if created else 200, validators(info))
-
-    def _recheck(self, admission: Admission) -> None:
-        """After the last wait before something is done or shown: what was revoked meanwhile holds."""
-        self._gateway.recheck(admission, time.time())
-
-    async def _refuse_early(self, admission: Admission, conditions: Conditions) -> None:
-        """Refuse before the body what the publish would refuse after it; the publish decides all the same."""
-        if not admission.grant.create_only and conditions == Conditions():
-            return
-        try:
-            opened = await self._store.open(admission)
-        except Denied as denied:
-            if denied.code != "not_found":
-                raise
-            etag, modified = None, None
-        else:
-            etag, modified = opened.info.etag, opened.info.modified
-            opened.close()
-        if admission.grant.create_only and etag is not None:
-            raise Denied("exists")
-        if conditions.judge(etag, modified, is_read=False) is Outcome.FAILED:
-            raise Denied("precondition_failed")
+        await refuse_early(self._store, admission, conditions)
+        length = admission.intent.length
+        incoming = Incoming(
+            BodySource(exchange, length),
+            rules,
+            partial(self._store.begin, admission, length, rules.hashes),
+            lambda _digests, _trailers: metadata,
+            conditions,
+            create_only,
+        )
+        stored = await take_in(self._services, exchange, admission, incoming, on_admitted)
+        return Reply(201 if stored.created else 200, validators(stored.info))
 
     async def _delete(self, _exchange: Exchange, admission: Admission, on_admitted: OnAdmitted) -> Reply:
         conditions = Conditions.of(admission.inbound)
-        async with Lease(self._gateway.replay, admission.use, time.time) as lease:
+        async with self._services.lease(admission) as lease:
             await self._refuse_missing(admission, conditions)
             await lease.committing()
             on_admitted()
-            if not await self._store.delete(admission, conditions, partial(self._recheck, admission)):
+            if not await self._store.delete(admission, conditions, partial(self._services.recheck, admission)):
                 raise Denied("not_found")
             await lease.commit()
         return Reply(204)

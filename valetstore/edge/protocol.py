@@ -225,7 +225,11 @@ class GatewayProtocol(RequestHandler):
         """End now where nothing is asked for."""
         head_has_begun = self.head_since != _NO_TIME and self._bytes_in > self._bytes_before
         if self._is_idle and not head_has_begun and self._wire is not None:
-            self._wire.close()
+            if self._wire.is_closing() and not self._wire.get_write_buffer_size():
+                # All was said, TLS's goodbye too: the client's own would be waited for half a minute.
+                self._wire.abort()
+            else:
+                self._wire.close()
 
     def cut(self) -> None:
         """End at once: what is still to be sent is not."""

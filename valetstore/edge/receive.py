@@ -1,9 +1,14 @@
-"""A body on its way in: from the connection to an upload, counted, bounded and paced."""
+"""A body on its way in: from the connection to an upload, counted, bounded and paced.
+
+Rule 1: what a dialect wraps a body in (`BodyProof`) is taken off here; `finish` has been called before the upload is
+asked to keep anything.
+"""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
@@ -13,39 +18,77 @@ from valetstore.edge.exchange import Exchange
 from valetstore.edge.pace import Pace
 from valetstore.edge.replies import CONTINUE
 from valetstore.errors import Denied
-from valetstore.grants.grant import Admission
+from valetstore.grants.grant import BodyProof
 from valetstore.inbound import Inbound
 from valetstore.policy.body import BodyRules
 from valetstore.replay.lease import Lease
-from valetstore.storage.promise import Upload
+
+
+class Source(Protocol):
+    """The bytes of an object as they arrive, whatever they are wrapped in.
+
+    `length` is how many were announced, None where they were not; `trailers` are known at the end.
+    """
+
+    length: int | None
+    trailers: Mapping[str, str]
+
+    async def read(self) -> list[bytes] | None:
+        """The next pieces, which may be none; None at the end. Raises as the wrapping does (`BodyProof`)."""
+
+
+class Sink(Protocol):
+    """Where the bytes go: an upload, or memory where they are few."""
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes; returns when there is room for more."""
+
+
+class BodySource:
+    """A request's body, or what its framing holds."""
+
+    def __init__(self, exchange: Exchange, length: int | None, proof: BodyProof | None = None) -> None:
+        self._exchange = exchange
+        self._proof = proof
+        self.length = length
+        self.trailers: Mapping[str, str] = {}
+
+    async def read(self) -> list[bytes] | None:
+        """See `Source`."""
+        data = await self._exchange.body.readany()
+        if not data:
+            if self._proof is not None:
+                self.trailers = self._proof.finish()
+            return None
+        return [data] if self._proof is None else self._proof.feed(data)
 
 
 async def receive(
-    exchange: Exchange, admission: Admission, rules: BodyRules, upload: Upload, lease: Lease, limits: Limits
+    exchange: Exchange, source: Source, rules: BodyRules, sink: Sink, lease: Lease, limits: Limits
 ) -> None:
-    """Read the whole body into `upload`; counts `exchange.bytes_in`.
+    """Read all of `source` into `sink`; counts `exchange.bytes_in`.
 
     Raises `too_large` at the first byte beyond the maximum, `body_incomplete`, `request_timeout`,
     `request_malformed`, and ConnectionError where the client went away.
     """
-    ask_for_body(exchange, admission.inbound)
     pace = Pace(limits.upload_bytes_per_second_min, limits.rate_grace_seconds, time.monotonic())
     loop = asyncio.get_running_loop()
     with reading(exchange):
         async with asyncio.timeout(pace.grace_seconds) as deadline:
-            while data := await exchange.body.readany():
+            while (pieces := await source.read()) is not None:
                 deadline.reschedule(None)  # from here the store works, not the client
                 arrived = time.monotonic()
-                exchange.bytes_in += len(data)
+                count = sum(map(len, pieces))
+                exchange.bytes_in += count
                 rules.check_so_far(exchange.bytes_in)
-                await lease.during(upload.write(data))
+                for piece in pieces:
+                    await lease.during(sink.write(piece))
                 await lease.keep()
                 now = time.monotonic()
                 pace.paused(now - arrived)
-                pace.moved(len(data), now)
+                pace.moved(count, now)
                 deadline.reschedule(loop.time() + pace.grace_seconds)
-    announced = admission.intent.length
-    if announced is not None and exchange.bytes_in != announced:
+    if source.length is not None and exchange.bytes_in != source.length:
         raise Denied("body_incomplete")
 
 

@@ -75,7 +75,7 @@ class Reply:
             # Values are latin-1 where they are made; an answer is not lost over one that is not.
             lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))
         if self.status not in _NO_LENGTH:
-            lines.append(b"Content-Length: %d\r\n" % self.length)
+            lines.append(self._framing())
         lines.append(b"Date: " + http_date(int(time.time())).encode() + b"\r\n")
         if not exchange.keep_alive:
             lines.append(b"Connection: close\r\n")
@@ -87,6 +87,10 @@ class Reply:
         if head.count(b"\r") != len(lines) or head.count(b"\n") != len(lines):
             raise ValueError("a header would split the response")
         return head
+
+    def _framing(self) -> bytes:
+        """The header that says where the body ends."""
+        return b"Content-Length: %d\r\n" % self.length
 
 
 def problem(denied: Denied) -> Reply:

@@ -40,12 +40,19 @@ _FILENAME: Final = re.compile(r'(?i)filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*
 
 def metadata_of(inbound: Inbound) -> Metadata:
     """What an upload's head says about its object. Raises `metadata_too_large`."""
+    return kept_of(inbound, user_of(inbound, META_PREFIX))
+
+
+def user_of(inbound: Inbound, prefix: str) -> dict[str, str]:
+    """The uploader's own metadata: the headers of a dialect's prefix, by lower-case name without it."""
+    prefix = prefix.lower()
+    names = (raw_name.decode("latin-1").lower() for raw_name, _ in inbound.headers)
+    return {name.removeprefix(prefix): inbound.header(name) or "" for name in names if name.startswith(prefix)}
+
+
+def kept_of(inbound: Inbound, user: dict[str, str]) -> Metadata:
+    """What is kept of an upload's head, beside metadata of its own. Raises `metadata_too_large`."""
     headers = {name: value for name in KEPT if (value := inbound.header(name)) is not None}
-    user = {}
-    for raw_name, _ in inbound.headers:
-        name = raw_name.decode("latin-1").lower()
-        if name.startswith(META_PREFIX.lower()):
-            user[name.removeprefix(META_PREFIX.lower())] = inbound.header(name) or ""
     content_type = inbound.header("content-type")
     kept = [content_type or "", *headers.values(), *user, *user.values()]
     # Latin-1 text takes up to two bytes a character in the attribute.
@@ -59,7 +66,7 @@ def validators(info: ObjectInfo) -> list[Header]:
     return [("ETag", info.etag), ("Last-Modified", http_date(info.modified))]
 
 
-def download_headers(info: ObjectInfo, grant: Grant) -> list[Header]:
+def download_headers(info: ObjectInfo, grant: Grant, meta_prefix: str = META_PREFIX) -> list[Header]:
     """The whole head of a 200 or 206 but for its length: the object's headers, the key's overrides, safety."""
     kept = info.metadata.headers | dict(grant.response)
     content_type = kept.pop("content-type", None) or info.metadata.content_type or "application/octet-stream"
@@ -71,7 +78,7 @@ def download_headers(info: ObjectInfo, grant: Grant) -> list[Header]:
     for name, value in kept.items():
         value = _disposition(value) if name == "content-disposition" else sendable(value)
         headers.append((KEPT[name], value))
-    headers += [(META_PREFIX + name, sendable(value)) for name, value in info.metadata.user.items()]
+    headers += [(meta_prefix + name, sendable(value)) for name, value in info.metadata.user.items()]
     if SHA256 in info.digests:
         # RFC 9530 section 3: over the whole representation, so a part carries it too.
         headers.append(("Repr-Digest", f"sha-256=:{base64.b64encode(info.digests[SHA256]).decode()}:"))

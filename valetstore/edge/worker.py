@@ -16,22 +16,25 @@ from typing import Final, NamedTuple
 from valetstore import __version__
 from valetstore.audit import Audit
 from valetstore.config import Config
+from valetstore.dialects import rules_of, schemes_of
 from valetstore.edge.admin import Admin
 from valetstore.edge.arrival import Arrivals
 from valetstore.edge.book import ConnectionBook
-from valetstore.edge.cors import Cors
+from valetstore.edge.cors import Cors, S3Ways
 from valetstore.edge.handler import Handler
 from valetstore.edge.objects import Objects
 from valetstore.edge.orders import Standing
 from valetstore.edge.proxies import TrustedProxies
 from valetstore.edge.release import Releases
+from valetstore.edge.s3 import S3Calls
+from valetstore.edge.s3.bucket_cors import stored_rules
 from valetstore.edge.server import Server
 from valetstore.edge.service import Reason, Service
 from valetstore.edge.tally import Tally
 from valetstore.edge.tls import Tls
 from valetstore.edge.transfers import Transfers
+from valetstore.edge.uploading import Services
 from valetstore.gateway import Gateway
-from valetstore.grants.native import Audience, Native
 from valetstore.metrics import Metrics
 from valetstore.policy.budget import Budgets
 from valetstore.policy.revocation import Revocations
@@ -43,6 +46,8 @@ log = logging.getLogger(__name__)
 STORE_WATCH_SECONDS: Final = 2.0
 """How often the store is asked whether its folders are there."""
 STORE_PATIENCE_SECONDS: Final = 10.0
+COLLECT_SECONDS: Final = 3600.0
+"""How often the uploads that nobody finishes are looked for."""
 
 
 class Single(NamedTuple):
@@ -83,13 +88,13 @@ class Worker:
         self._book = ConnectionBook(config.limits, self._proxies, self.metrics, self._audit, tally)
         self._gateway = self._make_gateway(standing)
         self._server = Server(config, self._make_handler(config), self._book, self._tls)
-        self._watching: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
         self._name_gauges()
 
     async def start(self, sockets: list[socket.socket]) -> None:
         """Accept from now on. Raises ConfigInvalid where the audit cannot be written and must be."""
         self._audit.start()
-        self._watching = asyncio.create_task(self._watch_store())
+        self._background = [asyncio.create_task(work()) for work in (self._watch_store, self._collect_uploads)]
         await self._server.start(sockets)
 
     async def drain(self) -> None:
@@ -99,9 +104,10 @@ class Worker:
 
     async def close(self) -> None:
         """Let go of everything; what was promised is finished first."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        self._store.collector.stop()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._store.close()
         await asyncio.to_thread(self._audit.close)
 
@@ -132,20 +138,21 @@ class Worker:
 
     def _make_gateway(self, standing: Standing) -> Gateway:
         config, single = standing.config, self._single
-        audience = Audience(config.keys.audience, config.keys.audience_required)
-        native = Native(config.keys.clock_skew_seconds, audience)
         ring, table = standing.ring.ring(), single.revocations.table
-        return Gateway((native,), ring, single.replay, table, single.budgets, config.budgets)
+        return Gateway(schemes_of(config), ring, single.replay, table, single.budgets, config.budgets)
 
     def _make_handler(self, config: Config) -> Handler:
+        services = Services(self._store, self._store.uploads, self._gateway, config, self._transfers)
+        s3 = S3Calls(services, rules_of(config))
         return Handler(
             arrivals=Arrivals(self._proxies),
             gateway=self._gateway,
-            objects=Objects(self._store, self._gateway, config, self._transfers),
+            objects=Objects(services),
+            s3=s3,
             service=self._service,
             admin=Admin(self._gateway, self._single.revocations),
             releases=Releases(self._gateway, self._single.revocations),
-            cors=Cors(config.cors_rules),
+            cors=Cors(config.cors_rules, S3Ways(partial(stored_rules, self._store.buckets), s3.speaks, s3.place)),
             audit=self._audit,
             metrics=self.metrics,
             transfers=self._transfers,
@@ -194,6 +201,12 @@ class Worker:
                 self._store_trouble = str(error)
             self._service.reasons()
             await asyncio.sleep(STORE_WATCH_SECONDS)
+
+    async def _collect_uploads(self) -> None:
+        """Uploads in parts that were left lying go, in a thread; of all workers one does it."""
+        while True:
+            await asyncio.to_thread(self._store.collector.run)
+            await asyncio.sleep(COLLECT_SECONDS)
 
 
 def _free_bytes(path: Path) -> float:

@@ -1,0 +1,108 @@
+"""S3Calls: the table of S3's operations, and what is the same around each of them."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from valetstore.edge.exchange import Exchange
+from valetstore.edge.replies import Reply
+from valetstore.edge.s3 import (
+    attributes,
+    bucket_cors,
+    buckets,
+    copying,
+    deletes,
+    forms,
+    lists,
+    multipart,
+    multipart_complete,
+    multipart_parts,
+    reading,
+    voice,
+    writing,
+)
+from valetstore.edge.s3.call import Call, Operation
+from valetstore.edge.uploading import OnAdmitted, Services
+from valetstore.errors import Denied
+from valetstore.grants.grant import Admission
+from valetstore.grants.s3.address import bucket_in_host
+from valetstore.grants.s3.promote import promoted
+from valetstore.grants.s3.rules import Rules
+from valetstore.inbound import Inbound
+from valetstore.objectkey import split_path
+
+_OPERATIONS: Final[Mapping[str, Operation]] = {
+    # Objects.
+    "GetObject": reading.get_object,
+    "HeadObject": reading.head_object,
+    "PutObject": writing.put_object,
+    "PostObject": forms.post_object,
+    "DeleteObject": writing.delete_object,
+    "CopyObject": copying.copy_object,
+    "GetObjectAttributes": attributes.get_object_attributes,
+    # Uploads in parts.
+    "CreateMultipartUpload": multipart.create_multipart_upload,
+    "UploadPart": multipart_parts.upload_part,
+    "UploadPartCopy": multipart_parts.upload_part_copy,
+    "CompleteMultipartUpload": multipart_complete.complete_multipart_upload,
+    "AbortMultipartUpload": multipart.abort_multipart_upload,
+    "ListParts": multipart.list_parts,
+    # Many objects.
+    "DeleteObjects": deletes.delete_objects,
+    "ListObjects": lists.list_objects,
+    "ListObjectsV2": lists.list_objects_v2,
+    "ListObjectVersions": lists.list_object_versions,
+    "ListMultipartUploads": lists.list_multipart_uploads,
+    # Buckets.
+    "ListBuckets": buckets.list_buckets,
+    "CreateBucket": buckets.create_bucket,
+    "DeleteBucket": buckets.delete_bucket,
+    "HeadBucket": buckets.head_bucket,
+    "GetBucketLocation": buckets.get_bucket_location,
+    "GetBucketVersioning": buckets.get_bucket_versioning,
+    "PutBucketCors": bucket_cors.put_bucket_cors,
+    "GetBucketCors": bucket_cors.get_bucket_cors,
+    "DeleteBucketCors": bucket_cors.delete_bucket_cors,
+}
+
+
+class S3Calls:
+    """Answers admitted S3 requests, and refusals of those that were not."""
+
+    def __init__(self, services: Services, rules: Rules) -> None:
+        self._services = services
+        self._rules = rules
+
+    async def answer(self, exchange: Exchange, admission: Admission, on_admitted: OnAdmitted, request_id: str) -> Reply:
+        """The reply to an admitted request, by the action of its intent."""
+        operation = _OPERATIONS.get(admission.intent.action)
+        if operation is None:
+            raise Denied("not_implemented").saying("NotImplemented")
+        admission = msgspec.structs.replace(admission, inbound=promoted(admission.inbound))
+        try:
+            refusal = partial(self.refusal, inbound=admission.inbound, request_id=request_id)
+            reply = await operation(Call(self._services, exchange, admission, on_admitted, refusal))
+        except Denied as denied:
+            if denied.code == "not_found" and denied.said is None:
+                await self._services.store.buckets.one(admission)  # raises `bucket_not_found`
+            raise
+        reply.headers.append(("x-amz-request-id", request_id))
+        return reply
+
+    def speaks(self, inbound: Inbound) -> bool:
+        """Whether a request is S3's, admitted or not: by its key, or by what only S3's clients send."""
+        return voice.speaks(inbound)
+
+    def place(self, inbound: Inbound) -> tuple[str, str]:
+        """The bucket that a request names, in its Host or its path, and the name in it; nothing is checked.
+
+        Raises `target_invalid`, `object_key_invalid`.
+        """
+        bucket = bucket_in_host(inbound.host, self._rules)
+        return (bucket, inbound.path[1:]) if bucket else split_path(inbound.path)
+
+    def refusal(self, denied: Denied, inbound: Inbound, request_id: str) -> Reply:
+        """A refusal as S3's error document."""
+        return voice.refusal(denied, inbound, request_id, self._rules)

@@ -1,0 +1,93 @@
+"""PutObject and DeleteObject."""
+
+from functools import partial
+
+import msgspec
+
+from valetstore.conditions import Conditions, Outcome
+from valetstore.edge.receive import BodySource
+from valetstore.edge.replies import Reply
+from valetstore.edge.s3.bodies import announced
+from valetstore.edge.s3.call import Call
+from valetstore.edge.s3.checksums import checksum_headers, declared
+from valetstore.edge.s3.heads import (
+    metadata_of,
+    refuse_unserved,
+    refuse_versions,
+    unserved_header,
+    write_conditions,
+)
+from valetstore.edge.uploading import Incoming, refuse_early, take_in
+from valetstore.errors import Denied
+from valetstore.policy.body import BodyRules
+from valetstore.storage.promise import MD5
+
+
+async def put_object(call: Call) -> Reply:
+    """One body as one object; its MD5 is its entity tag."""
+    inbound, admission, services = call.inbound, call.admission, call.services
+    refuse_unserved(inbound)
+    if inbound.header("content-range") is not None:
+        # RFC 9110 section 14.4: what would replace the whole by a part is refused. `curl -C` sends it.
+        raise unserved_header("content-range")
+    promised = declared(inbound)
+    length = announced(call)
+    rules = BodyRules.of(admission, services.config.limits.upload_bytes_max)
+    metadata = metadata_of(inbound)
+    conditions = write_conditions(inbound)
+    await refuse_unmet(call, conditions)
+    incoming = Incoming(
+        BodySource(call.exchange, length, admission.body),
+        rules,
+        partial(services.store.begin, admission, length, rules.hashes | promised.digests | {MD5}),
+        lambda digests, trailers: msgspec.structs.replace(metadata, checksum=promised.check(digests, trailers)),
+        conditions,
+        admission.grant.create_only,
+    )
+    stored = await take_in(services, call.exchange, admission, incoming, call.on_admitted)
+    return Reply(200, [("ETag", stored.info.etag), *checksum_headers(stored.info.metadata.checksum)])
+
+
+async def refuse_unmet(call: Call, conditions: Conditions) -> None:
+    """Refuse now what the publish would refuse after the body. If-Match on no object is `not_found`, as S3 has it.
+
+    Raises `exists`, `precondition_failed`, `not_found`.
+    """
+    try:
+        await refuse_early(call.services.store, call.admission, conditions)
+    except Denied as denied:
+        if denied.evidence.get("missing") and conditions.if_match is not None:
+            raise Denied("not_found") from None
+        raise
+
+
+async def delete_object(call: Call) -> Reply:
+    """204 whether or not there was one, as S3 has it; If-Match is for one that is there."""
+    inbound, admission, services = call.inbound, call.admission, call.services
+    refuse_unserved(inbound)
+    refuse_versions(inbound)
+    conditions = write_conditions(inbound)
+    async with services.lease(admission) as lease:
+        await _refuse_unmet_delete(call, conditions)
+        await lease.committing()
+        call.on_admitted()
+        await services.store.delete(admission, conditions, partial(services.recheck, admission))
+        await lease.commit()
+    return Reply(204)
+
+
+async def _refuse_unmet_delete(call: Call, conditions: Conditions) -> None:
+    """A delete that cannot succeed must not reach `committing`."""
+    store = call.services.store
+    try:
+        opened = await store.open(call.admission)
+    except Denied as denied:
+        if denied.code != "not_found":
+            raise
+        await store.buckets.one(call.admission)  # raises `bucket_not_found`
+        if conditions != Conditions():
+            raise Denied("not_found") from None
+        return
+    opened.close()
+    if conditions.judge(opened.info.etag, opened.info.modified, is_read=False) is Outcome.FAILED:
+        raise Denied("precondition_failed")

@@ -1,0 +1,132 @@
+"""One upload from its admission to its name: the same steps for a PUT, a form, a part, in every dialect.
+
+Rule 1: the use of a limited key is reserved before the first byte, `committing` is durable before the publish, and
+whatever fails before that gives it back.
+Rule 2: nothing is kept of a body that has not proved what its request promised (length, digests, signatures).
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from valetstore.conditions import Conditions, Outcome
+from valetstore.config import Config
+from valetstore.edge.exchange import Exchange
+from valetstore.edge.receive import Source, ask_for_body, receive
+from valetstore.edge.transfers import Transfers
+from valetstore.errors import Denied
+from valetstore.gateway import Gateway
+from valetstore.grants.grant import Admission
+from valetstore.policy.body import BodyRules
+from valetstore.replay.lease import Lease
+from valetstore.storage.promise import Metadata, ObjectInfo, Store, Upload
+from valetstore.storage.uploads import Uploads
+
+OnAdmitted = Callable[[], None]
+Describe = Callable[[Mapping[str, bytes], Mapping[str, str]], Metadata]
+"""From the body's digests and its trailers to what is kept with it. Raises what they prove wrong."""
+
+
+class Services(NamedTuple):
+    """What every operation needs."""
+
+    store: Store
+    uploads: Uploads
+    gateway: Gateway
+    config: Config
+    transfers: Transfers
+
+    def recheck(self, admission: Admission) -> None:
+        """After the last wait before something is done or shown: what was revoked meanwhile holds."""
+        self.gateway.recheck(admission, time.time())
+
+    def lease(self, admission: Admission) -> Lease:
+        """The one use of a limited key, held around work that may fail."""
+        return Lease(self.gateway.replay, admission.use, time.time)
+
+
+class Incoming(NamedTuple):
+    """One body: where it comes from, what it must be, and what is kept with it.
+
+    `begin` opens the place it goes to; `conditions` and `create_only` are decided with the publish.
+    """
+
+    source: Source
+    rules: BodyRules
+    begin: Callable[[], Awaitable[Upload]]
+    describe: Describe
+    conditions: Conditions = Conditions()
+    create_only: bool = False
+
+
+class Stored(NamedTuple):
+    """What an upload came to: the new state, and whether no object was replaced."""
+
+    info: ObjectInfo
+    created: bool
+
+
+async def take_in(
+    services: Services, exchange: Exchange, admission: Admission, incoming: Incoming, on_admitted: OnAdmitted
+) -> Stored:
+    """Take in one body and give it its name. `on_admitted` is called before the body is asked for.
+
+    Raises what `receive`, the store and `describe` raise; nothing was kept then, and no use is lost.
+    """
+    async with services.lease(admission) as lease:
+        upload = await incoming.begin()
+        try:
+            on_admitted()
+            ask_for_body(exchange, admission.inbound)
+            with services.transfers.moving("in"):
+                await receive(exchange, incoming.source, incoming.rules, upload, lease, services.config.limits)
+            digests = await lease.during(upload.finish())
+            incoming.rules.check_whole(exchange.bytes_in, digests)
+            metadata = incoming.describe(digests, incoming.source.trailers)
+            return await keep(
+                services, admission, lease, upload, metadata, incoming.conditions, create_only=incoming.create_only
+            )
+        finally:
+            await upload.abort()
+
+
+async def keep(
+    services: Services,
+    admission: Admission,
+    lease: Lease,
+    upload: Upload,
+    metadata: Metadata,
+    conditions: Conditions,
+    *,
+    create_only: bool,
+) -> Stored:
+    """The last steps, once the bytes are there and proven: durable, `committing`, the name, the use committed."""
+    info = await lease.during(upload.seal(metadata))
+    await lease.committing()
+    last = partial(services.recheck, admission)
+    created = await upload.publish(conditions, create_only=create_only, last=last)
+    await lease.commit()
+    return Stored(info, created)
+
+
+async def refuse_early(store: Store, admission: Admission, conditions: Conditions) -> None:
+    """Refuse before the body what the publish would refuse after it; the publish decides all the same.
+
+    Raises `exists`, `precondition_failed`.
+    """
+    if not admission.grant.create_only and conditions == Conditions():
+        return
+    try:
+        opened = await store.open(admission)
+    except Denied as denied:
+        if denied.code != "not_found":
+            raise
+        etag, modified = None, None
+    else:
+        etag, modified = opened.info.etag, opened.info.modified
+        opened.close()
+    if admission.grant.create_only and etag is not None:
+        raise Denied("exists")
+    if conditions.judge(etag, modified, is_read=False) is Outcome.FAILED:
+        raise Denied("precondition_failed", missing=etag is None)
