@@ -598,6 +598,20 @@ TOKEN = f"eyJhbGciOiJIUzI1NiJ9.eyJvcHMiOlsicmVhZCJdfQ.{SECRET}"
         f"the token {TOKEN} is odd",
         f"VALET = {SECRET}",
         f'policy="{SECRET}"',
+        f"aws_secret_access_key = {SECRET}",
+        f"AWS_SESSION_TOKEN={SECRET}",
+        f'{{"SecretAccessKey": "{SECRET}"}}',
+        f'{{"session_token":"{SECRET}"}}',
+        f"secret access key: {SECRET}",
+        f"the session valet1.WyJWS0FBQUEiXQ.{SECRET} is over",
+        f"8;chunk-signature={SECRET}",
+        f"x-amz-trailer-signature:{SECRET}",
+        f"<SignatureProvided>{SECRET}</SignatureProvided>",
+        f'content-disposition: form-data; name="policy"\r\n\r\n{SECRET}\r\n',
+        f'content-disposition: form-data; name="X-Amz-Signature"\r\n\r\n{SECRET}\r\n',
+        f"content-disposition: form-data; name=signature\r\n\r\n{SECRET}\r\n",
+        f'<input type="hidden" name="x-amz-signature" value="{SECRET}">',
+        f"{{'x-amz-signature': '{SECRET}', 'policy': '{SECRET}'}}",
     ],
 )
 def test_no_key_of_any_dialect_survives(text: str) -> None:
@@ -614,6 +628,8 @@ def test_no_key_of_any_dialect_survives(text: str) -> None:
         "Content-Security-Policy: sandbox",
         "the bucket policy says no",
         "200 GET /media/policy/token.txt",
+        "valet1 is the first of them, and its name is policy",
+        'the field name="key" is missing',
     ],
 )
 def test_ordinary_text_is_left_alone(text: str) -> None:
@@ -625,7 +641,13 @@ def test_what_is_around_a_key_is_kept() -> None:
     assert redact(f"Cookie: a=b; valet={SECRET}; c=d") == "Cookie: a=b; valet=***; c=d"
 
 
-@pytest.mark.parametrize("text", ["?", "Authorization", "eyJ", "eyJhbG.", "valet= ", "'", "bearer ", "aws a", "\t"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "?", "Authorization", "eyJ", "eyJhbG.", "valet= ", "'", "bearer ", "aws a", "\t", "valet1.", "<SessionToken>",
+        "name=policy ", "name=policy\r\n",
+    ],
+)  # fmt: skip
 def test_redacting_is_quick_whatever_the_text(text: str) -> None:
     started = time.monotonic()
     redact(text * 10_000)

@@ -117,7 +117,9 @@ def test_every_plain_setting_has_an_environment_variable_of_its_own() -> None:
             if field.name in {"audience_required", "address_burst", "subject_burst"}:  # need another setting
                 continue
             text, value = in_another_way(field.default)
-            if field.name in {"workers", "tls_cert", "tls_key", "public_url", "metrics", "listen", "audit_to"}:
+            if field.name in {
+                "workers", "tls_cert", "tls_key", "public_url", "metrics", "listen", "audit_to", "virtual_hosts",
+            }:  # fmt: skip
                 continue  # have a form of their own, tested below
             variable = "VALETSTORE_" + field.name.upper()
             config = load(None, {variable: text})
@@ -149,8 +151,10 @@ def test_settings_of_a_form_of_their_own_come_from_the_environment_too() -> None
             "VALETSTORE_TLS_KEY": "k",
             "VALETSTORE_AUDIENCE": "a",
             "VALETSTORE_AUDIENCE_REQUIRED": "TRUE",
+            "VALETSTORE_VIRTUAL_HOSTS": "localhost, files.example.org",
         },
     )
+    assert config.s3.virtual_hosts == ("localhost", "files.example.org")
     assert config.listen.listen == ("127.0.0.1:1", "unix:/run/x")
     assert config.listen.metrics == "off"
     assert config.audit.audit_to == "journald"
@@ -262,6 +266,11 @@ def test_a_number_out_of_range_is_refused_with_the_range(tmp_path: Path, table: 
     [
         ("[listen]\ntls-cert = 'x'", "tls-key"),
         ("[listen]\npublic-url = 'https://x/path'", "listen.public-url: 'https://x/path'"),
+        ("[s3]\nregion = 'US East'", "s3.region: 'US East': must be a region such as us-east-1"),
+        ("[s3]\nvirtual-hosts = ['X.org']", "s3.virtual-hosts: 'X.org': must be a domain in lower case"),
+        ("[s3]\nvirtual-hosts = ['x.org:80']", "s3.virtual-hosts: 'x.org:80': must be a domain in lower case"),
+        ("[s3]\nsigv4 = true", "s3"),
+        ("[storage]\nmultipart-seconds-max = 1", "storage.multipart-seconds-max"),
         ("[listen]\nmetrics = 'x'", "listen.metrics: 'x': must be off, HOST:PORT"),
         ("[listen]\nlisten = ['127.0.0.1:65536']", "listen.listen: '127.0.0.1:65536'"),
         ("[listen]\ntrusted-proxies = ['10.0.0.1/8']", "listen.trusted-proxies: '10.0.0.1/8'"),

@@ -206,7 +206,7 @@ def test_of_several_keys_the_one_in_force_signs(tmp_path: Path) -> None:
 
 def test_usage_shows_methods_as_they_are_sent(tmp_path: Path) -> None:
     out = run_cli("sign", "--help", cwd=tmp_path).stdout
-    assert "GET|HEAD|PUT|DELETE|LIST PATH" in out
+    assert "GET|HEAD|PUT|DELETE|LIST|POST PATH" in out
     assert "needs --once or --uses" in " ".join(out.split())
     assert "active types (HTML, SVG, XML) are always saved" in " ".join(out.split())
 

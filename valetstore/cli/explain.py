@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 import click
 import msgspec
 
+from valetstore.cli import explain_s3
 from valetstore.cli.options import plain
 from valetstore.encoding import http_date
 from valetstore.errors import Denied
@@ -77,7 +78,7 @@ class Judgement(NamedTuple):
     `claims` is None where they cannot be read, `proven` says whether the signature holds. It is admitted where
     `denied` is None; a request that the gate admitted may be denied after it (used up, read-only). `uses` is None for
     a key without limited uses. `revocation` is the entry that refuses it, `unread` why there is no telling ("": there
-    is).
+    is). `s3` is what else there is to say of a key of S3's.
     """
 
     inbound: Inbound
@@ -88,6 +89,7 @@ class Judgement(NamedTuple):
     uses: Uses | None
     revocation: Revocation | None = None
     unread: str = ""
+    s3: explain_s3.Explained | None = None
 
 
 def tell(found: Judgement) -> None:
@@ -105,6 +107,8 @@ def as_json(found: Judgement) -> dict[str, object]:
         "claims": None if found.claims is None else msgspec.to_builtins(found.claims),
         "unknown": _unknown(found),
     }
+    if found.s3 is not None:
+        about["s3"] = explain_s3.as_json(found.s3)
     if found.admission is not None:
         grant = found.admission.grant
         about |= {"signing_key": grant.signing_key, "key_identity": grant.identity.hex()}
@@ -131,16 +135,21 @@ def _lines(found: Judgement) -> Iterator[str]:
     if found.claims is not None:
         yield "The key says:" if found.proven else "The key says (its signature is not proven):"
         yield from (f"  {line}" for line in _in_words(found.claims, found.inbound.now))
+    if found.s3 is not None:
+        yield "The key says:" if found.proven else "The key says (its signature is not proven):"
+        yield from (f"  {line}" for line in explain_s3.says(found.s3.facts, found.inbound))
     if found.admission is not None:
         grant = found.admission.grant
         yield f"Signing key {grant.signing_key}, key identity {grant.identity.hex()}."
-        yield from (f"  {line}" for line in _of_the_profile(found.admission, found.claims))
+        yield from (f"  {line}" for line in _of_the_profile(found.admission, _own_uses(found)))
     if found.denied is not None:
         yield from _refusal(found, found.denied)
     else:
         questions = " or ".join(_UNLESS[name] for name in _unknown(found))
         condition = f", unless it has been {questions}" if questions else ""
         yield f"{found.inbound.method} {_shown_path(found.inbound)}: admitted{condition}."
+    if found.s3 is not None:
+        yield from explain_s3.why(found.s3, found.denied)
     if found.uses is not None:
         yield from _left(found.uses, found.inbound)
     if found.denied is None:
@@ -166,6 +175,8 @@ def _refusal(found: Judgement, denied: Denied) -> Iterator[str]:
 
 
 def _mend(found: Judgement, denied: Denied) -> str:
+    if found.s3 is not None and (own := explain_s3.mend(found.s3, denied)):
+        return own
     if denied.code == "object_key_invalid" and _is_bare_prefix(found):
         return _MEND_SLASH
     if denied.detail == READ_ONLY:
@@ -235,12 +246,20 @@ def _in_words(claims: Claims, now: float) -> list[str]:
     return lines
 
 
-def _of_the_profile(admission: Admission, claims: Claims | None) -> list[str]:
+def _own_uses(found: Judgement) -> int | None:
+    """How often the key itself says that it opens."""
+    if found.s3 is not None:
+        uses = dict(found.s3.facts.terms).get("x-valet-uses", "")
+        return int(uses) if uses.isascii() and uses.isdigit() else None
+    return None if found.claims is None else found.claims.uses
+
+
+def _of_the_profile(admission: Admission, own: int | None) -> list[str]:
     """What the signing key's profile says of uses and budgets beyond the key."""
     grant, operation = admission.grant, admission.intent.operation
     lines = []
     uses = grant.uses_for(operation)
-    if uses is not None and (claims is None or claims.uses != uses):
+    if uses is not None and own != uses:
         lines.append(f"opens {operation} {_times(uses)}, by its signing key's profile")
     if grant.shared_budget is not None:
         lines.append(f"all keys of its signing key together: at most {grant.shared_budget}")

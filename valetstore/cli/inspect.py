@@ -6,24 +6,29 @@ Rule 3: a log that cannot be read is no answer: then what it would have said is 
 """
 
 import asyncio
-import re
 import time
+from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import click
 
-from valetstore.cli import explain
+from valetstore.cli import explain, explain_s3
+from valetstore.cli.aws import endpoint_of
 from valetstore.cli.explain import READ_ONLY, Judgement, Uses
 from valetstore.cli.options import Settings, json_option, print_json, settings_options
+from valetstore.cli.request import described, header_of, pairs_of, text_of
 from valetstore.config import Config
+from valetstore.dialects import rules_of, schemes_of
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.gateway import Gateway, use_of
 from valetstore.grants.grant import Admission, Grant, Intent
-from valetstore.grants.native import Audience, Claims, Native, as_list, unproven
+from valetstore.grants.native import Claims, as_list, unproven
 from valetstore.grants.networks import plain_address
 from valetstore.grants.recognise import recognise
-from valetstore.inbound import Headers, Inbound
+from valetstore.grants.s3.explain import facts_of
+from valetstore.grants.s3.nearby import fitting
+from valetstore.inbound import Inbound
 from valetstore.journal import JournalDamaged
 from valetstore.keys.ringfile import RingFile
 from valetstore.owner import offline
@@ -34,7 +39,6 @@ from valetstore.redact import redact
 from valetstore.replay.memory import MemoryReplaySet
 
 _METHOD_OF: Final = {"read": "GET", "list": "GET", "write": "PUT", "delete": "DELETE", "admin": "POST"}
-_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:([^\x00-\x08\x0a-\x1f\x7f]*)")
 
 _UNPROVEN: Final = "its signature is not proven"
 _NOT_LOOKED_AT: Final = "it is refused before its uses are looked at"
@@ -60,12 +64,19 @@ class _Key(NamedTuple):
 @click.option("--method", metavar="M", help="Judge this method; default: the one the key is for.")
 @click.option("--from", "source", metavar="ADDRESS", help="Judge this source; default: one the key allows.")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; may be repeated.")
+@click.option(
+    "--canonical-request",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="S3: compare with the canonical request that the signer says it signed.",
+)
 def command(
     settings: Settings,
     url: str,
     method: str | None,
     source: str | None,
     headers: tuple[str, ...],
+    canonical_request: Path | None,
     as_json: bool,
 ) -> int:
     """Say what the key in URL allows, and whether this gateway would admit it now.
@@ -74,10 +85,17 @@ def command(
     bring (method, source address, content type, headers) is taken as the key asks for it, unless options say
     otherwise. What has been used and revoked is read in the gateway's logs, whether it runs or not; a use that an
     upload has taken and not finished with is in none. Exit status 0 admitted, 1 refused.
+
+    URL may also be a form of S3's as JSON, with `url` and `fields`; `-` reads it from stdin. Where a signature of S3's
+    does not hold, it is said which other method, Host, path, query or region would make it hold.
     """
     config = settings.load()
+    theirs = None if canonical_request is None else text_of("--canonical-request", canonical_request)
     gateway = _gateway(config)
-    found = _judge(config, gateway, _inbound(url, method, source, headers, gateway))
+    inbound = _inbound(config, url, method, source, headers, gateway)
+    found = _judge(config, gateway, inbound)
+    about_s3 = explain_s3.explained(inbound, rules_of(config), gateway.keys, found.denied, theirs, _hosts(config))
+    found = found._replace(s3=about_s3)
     if as_json:
         print_json(explain.as_json(found))
     else:
@@ -145,45 +163,47 @@ def _logs_are_expected(config: Config, gateway: Gateway) -> bool:
 
 
 def _gateway(config: Config) -> Gateway:
-    audience = Audience(config.keys.audience, config.keys.audience_required)
-    native = Native(config.keys.clock_skew_seconds, audience)
     ring = RingFile(config.data).load()
-    return Gateway((native,), ring, MemoryReplaySet(1), RevocationTable(), BudgetBook(), config.budgets)
+    return Gateway(schemes_of(config), ring, MemoryReplaySet(1), RevocationTable(), BudgetBook(), config.budgets)
 
 
-def _inbound(url: str, method: str | None, source: str | None, headers: tuple[str, ...], gateway: Gateway) -> Inbound:
+def _inbound(
+    config: Config,
+    url: str,
+    method: str | None,
+    source: str | None,
+    headers: tuple[str, ...],
+    gateway: Gateway,
+) -> Inbound:
     """The request to judge: what the options say, and for the rest what the key asks for."""
-    shown = redact(url)
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ConfigInvalid(f"URL {shown!r}: must start with http:// or https:// and a host")
-    target = ((parts.path or "/") + (f"?{parts.query}" if parts.query else "")).encode()
-    given = {"host": parts.netloc} | dict(_header(text) for text in headers)
-    now, tls = time.time(), parts.scheme == "https"
+    told = described(url)
+    given = {"host": told.host} | dict(header_of(text) for text in headers)
+    now = time.time()
     try:
-        claims = _claims(Inbound("GET", target, _pairs(given), now=now), gateway)
+        bare = Inbound((method or "GET").upper(), told.target, pairs_of(given), now=now, tls=told.tls, form=told.form)
+        claims, facts = _claims(bare, gateway), facts_of(bare)
     except Denied as denied:
-        raise ConfigInvalid(f"URL {shown!r}: {denied.detail}") from None
+        raise ConfigInvalid(f"URL {redact(url)!r}: {denied.detail}") from None
+    form = told.form
     if claims is not None:
         method = method or (_METHOD_OF[claims.ops[0]] if claims.ops else None)
         source = source or _first_address(claims)
         given = _fitting(claims) | given
+    elif facts is not None:
+        asked = fitting(bare, facts, rules_of(config), gateway.keys, method_is_given=method is not None)
+        method, source, given, form = asked.method, source or asked.source, asked.headers | given, asked.form
     try:
         peer = plain_address(source or "127.0.0.1")
     except ValueError:
         raise ConfigInvalid(f"--from {source!r}: must be an IP address") from None
-    return Inbound((method or "GET").upper(), target, _pairs(given), now=now, peer=peer, tls=tls)
+    method = (method or "GET").upper()
+    return Inbound(method, told.target, pairs_of(given), now=now, peer=peer, tls=told.tls, form=form)
 
 
-def _header(text: str) -> tuple[str, str]:
-    found = _HEADER.fullmatch(text)
-    if not found:
-        raise ConfigInvalid(f"--header {redact(text)!r}: must be written 'NAME: VALUE'")
-    return found[1].lower(), found[2].strip()
-
-
-def _pairs(headers: dict[str, str]) -> Headers:
-    return tuple((name.encode(), value.encode()) for name, value in headers.items())
+def _hosts(config: Config) -> tuple[str, ...]:
+    """Names under which clients may have been told of this gateway."""
+    listening = [address for address in config.listen.listen if not address.startswith("unix:")]
+    return (*(host for host in [urlsplit(endpoint_of(config)).netloc] if host), *listening)
 
 
 def _first_address(claims: Claims) -> str | None:
@@ -216,7 +236,7 @@ def _key(inbound: Inbound, gateway: Gateway) -> _Key:
         proof = credential.scheme.verify(inbound, credential, gateway.keys)
     except Denied as denied:
         # Claims that can be read were refused as such: `verify` reads none before the signature holds.
-        return _Key(claims, denied.code == "key_malformed" and claims is not None)
+        return _Key(claims, (denied.code == "key_malformed" and claims is not None) or explain_s3.is_proven(denied))
     grant = proof.grant.narrowed_by(proof.limits)
     try:
         return _Key(claims, True, credential.scheme.intent(inbound), grant)

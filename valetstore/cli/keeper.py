@@ -19,9 +19,10 @@ from valetstore.cli.door import connection, doors, is_loopback
 from valetstore.cli.options import Refused, check_user
 from valetstore.config import Config
 from valetstore.datalock import DataHeld, DataLock, Holder, holder
+from valetstore.dialects import schemes_of
 from valetstore.encoding import http_date
 from valetstore.errors import ConfigInvalid, Denied
-from valetstore.grants.native import REVOCATIONS_PATH, Audience, Claims, Native
+from valetstore.grants.native import REVOCATIONS_PATH, Claims
 from valetstore.keys.ring import INTERNAL_NAME, KeyRing
 from valetstore.keys.ringfile import RingFile
 from valetstore.owner.revocations import RevocationStore
@@ -244,11 +245,9 @@ class _Log:
 
     def _proven(self, pasted: str) -> tuple[str, float]:
         """Identity and end of the key that was pasted."""
-        keys = self._config.keys
-        native = Native(keys.clock_skew_seconds, Audience(keys.audience, keys.audience_required))
         now = time.time()
         try:
-            grant = prove(pasted, [native], self._ring, now).grant
+            grant = prove(pasted, schemes_of(self._config), self._ring, now).grant
         except Denied as denied:
             raise ConfigInvalid(f"KEY: {denied.text}") from None
         if key_end(grant.not_after) <= now:

@@ -4,159 +4,105 @@ Rule 1: a secret is printed when it is made and when it is asked for, never othe
 Rule 2: names that begin with `_` are the gateway's own; no command here touches them.
 """
 
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
-import msgspec
 
-from valetstore.cli.budget import budget_option
+from valetstore.cli import import_key, session
+from valetstore.cli.aws import ACCESS_KEY_ID_OPTION, SCHEME_OPTION, create_s3, refuse_others, secret_of
 from valetstore.cli.options import (
     Duration,
     Settings,
-    Size,
-    comma_list,
     json_option,
     new_file,
     print_json,
-    read_file,
     settings_options,
 )
-from valetstore.encoding import b64url_decode, http_date
+from valetstore.cli.profile import described, limits_in_words, make_profile, profile_options
+from valetstore.encoding import http_date
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.grant import (
-    DEFAULT_OPERATIONS,
-    OPERATIONS,
-    SINGLE_USE_OPERATIONS,
-    Budget,
-    Operation,
-    Profile,
-)
-from valetstore.keys.jwk import Jwk, read_jwks
 from valetstore.keys.material import (
     ALGORITHMS,
-    algorithm_of,
-    check_secret,
-    load_public,
     private_pem,
-    public_pem,
 )
-from valetstore.keys.ring import USES_MAX, KeyRecord, check_not_reserved
-from valetstore.keys.ringfile import RingFile, new_record, record_of, unknown_name, write_private
-from valetstore.units import show_duration, show_size
+from valetstore.keys.ring import NATIVE, KeyRecord, check_not_reserved
+from valetstore.keys.ringfile import RingFile, new_record, unknown_name, write_private
+from valetstore.keys.vendor import S3
+from valetstore.units import show_duration
+
+_USUAL: Final = "HS256"
 
 
-def profile_options(function: Any) -> Any:
-    """The options that make a signing key's profile, given to the command as its members."""
-    for option in reversed(
-        (
-            click.option(
-                "--prefix",
-                "prefixes",
-                multiple=True,
-                callback=comma_list,
-                metavar="/PREFIX/",
-                help="Only below.",
-            ),
-            click.option(
-                "--ops",
-                multiple=True,
-                callback=comma_list,
-                metavar="OPS",
-                help=f"Operations, of {', '.join(sorted(OPERATIONS))}. [{','.join(DEFAULT_OPERATIONS)}]",
-            ),
-            click.option("--ttl-max", type=Duration(minimum=1), help="Longest life of a key it signs."),
-            click.option("--length-max", type=Size(), help="Largest upload."),
-            click.option(
-                "--type",
-                "types",
-                multiple=True,
-                callback=comma_list,
-                help="Content type allowed, as image/*.",
-            ),
-            click.option(
-                "--ip", "networks", multiple=True, callback=comma_list, metavar="CIDR", help="Source network."
-            ),
-            click.option("--create-only", is_flag=True, help="Never replace an object."),
-            click.option("--https", is_flag=True, help="Only over TLS."),
-            click.option(
-                "--single-use",
-                multiple=True,
-                callback=comma_list,
-                metavar="OPS",
-                help=f"Operations of which each key has one use, of {', '.join(sorted(SINGLE_USE_OPERATIONS))}.",
-            ),
-            click.option("--uses", type=click.IntRange(1, USES_MAX), metavar="N", help="Uses of each key."),
-            budget_option("What all its keys together may ask for"),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def make_profile(
-    prefixes: tuple[str, ...],
-    ops: tuple[str, ...],
-    ttl_max: int | None,
-    length_max: int | None,
-    types: tuple[str, ...],
-    networks: tuple[str, ...],
-    create_only: bool,
-    https: bool,
-    single_use: tuple[str, ...],
-    uses: int | None,
-    budget: Budget | None,
-) -> Profile:
-    """A profile from the options; raises ConfigInvalid."""
-    return Profile(
-        operations=_operations("--ops", ops or DEFAULT_OPERATIONS, OPERATIONS),
-        prefixes=prefixes,
-        ttl_seconds_max=ttl_max,
-        length_bytes_max=length_max,
-        types=types,
-        networks=networks,
-        create_only=create_only,
-        https=https,
-        single_use=_operations("--single-use", single_use, SINGLE_USE_OPERATIONS),
-        uses=uses,
-        budget=budget,
-    )
-
-
-def _operations(option: str, given: Sequence[str], allowed: frozenset[str]) -> tuple[Operation, ...]:
-    unknown = sorted(set(given) - allowed)
-    if unknown:
-        raise ConfigInvalid(f"{option} {unknown[0]!r}: must be some of {', '.join(sorted(allowed))}")
-    return msgspec.convert(given, type=tuple[Operation, ...])
-
-
-@click.group("keys", short_help="Signing keys: create, import, list, show, retire.")
+@click.group("keys", short_help="Signing keys: create, import, list, show, retire; sessions.")
 def command() -> None:
-    """Signing keys: create, import, list, show, retire."""
+    """Signing keys: create, import, list, show, retire; temporary credentials of one for S3."""
+
+
+command.add_command(import_key.command)
+command.add_command(session.command)
 
 
 @command.command("create", short_help="Create a signing key.")
 @click.argument("name")
 @settings_options
 @json_option
-@click.option("--alg", type=click.Choice(list(ALGORITHMS)), default="HS256", show_default=True, help="JWS algorithm.")
+@SCHEME_OPTION
+@click.option("--alg", type=click.Choice(list(ALGORITHMS)), help=f"JWS algorithm.  [default: {_USUAL}]")
 @profile_options
 @click.option(
     "--private-out",
     metavar="FILE",
     help="Write the private key there; keep no copy.",
 )
-def create(settings: Settings, name: str, alg: str, private_out: str | None, as_json: bool, **limits: Any) -> None:
+@ACCESS_KEY_ID_OPTION
+@click.option(
+    "--secret-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="S3: the secret access key in FILE, - for standard input, not a new one.",
+)
+def create(
+    settings: Settings,
+    name: str,
+    scheme: str,
+    alg: str | None,
+    private_out: str | None,
+    access_key_id: str | None,
+    secret_file: Path | None,
+    as_json: bool,
+    **limits: Any,
+) -> None:
     """Create a signing key NAME.
 
     What the options say is its profile: what keys signed by it may do at most. HS256 has one secret for signing
     and checking; for the others the gateway keeps the public half, and the private half beside the ring for `sign`
     on this machine, or in --private-out FILE alone.
+
+    With --scheme s3 it is an access key id and a secret access key, for applications that sign for S3; they are
+    printed as a profile of the AWS command line and SDKs.
     """
     check_not_reserved(name)
+    refuse_others(
+        scheme,
+        {
+            "--alg": (NATIVE, alg),
+            "--private-out": (NATIVE, private_out),
+            "--access-key-id": (S3, access_key_id),
+            "--secret-file": (S3, secret_file),
+        },
+    )
+    if scheme == S3:
+        create_s3(settings, name, access_key_id, secret_file, as_json, limits)
+    else:
+        _create_native(settings, name, alg or _USUAL, private_out, as_json, limits)
+
+
+def _create_native(
+    settings: Settings, name: str, alg: str, private_out: str | None, as_json: bool, limits: dict[str, Any]
+) -> None:
     ring = RingFile(settings.load().data)
     record, private = new_record(name, alg, make_profile(**limits))
     if private is None and private_out is not None:
@@ -182,63 +128,6 @@ def create(settings: Settings, name: str, alg: str, private_out: str | None, as_
         click.echo(f"{record.public_key}private key: {kept}")
 
 
-@command.command("import", short_help="Import a public key, a JWK Set or a shared secret.")
-@click.argument("name")
-@settings_options
-@json_option
-@click.option("--public-key", type=click.Path(path_type=Path), metavar="FILE", help="PEM public key.")
-@click.option("--jwks", type=click.Path(path_type=Path), metavar="FILE", help="JWK or JWK Set.")
-@click.option("--secret-file", type=click.Path(path_type=Path), metavar="FILE", help="HS256 secret, 32 bytes or more.")
-@click.option(
-    "--secret-encoding",
-    type=click.Choice(["text", "base64url", "hex"]),
-    help="How the secret is written; text is the bytes as they are, without a final newline.  [default: text]",
-)
-@click.option("--kid", help="The key id that tokens name; default NAME, or as in the JWK.")
-@profile_options
-def import_(
-    settings: Settings,
-    name: str,
-    public_key: Path | None,
-    jwks: Path | None,
-    secret_file: Path | None,
-    secret_encoding: str | None,
-    kid: str | None,
-    as_json: bool,
-    **limits: Any,
-) -> None:
-    """Import a signing key NAME that exists elsewhere: a public key, a JWK Set, or a shared secret.
-
-    Of a JWK Set with several keys, each is imported as NAME-1, NAME-2, and so on, under its own key id.
-    """
-    if sum(source is not None for source in (public_key, jwks, secret_file)) != 1:
-        raise ConfigInvalid("keys import: give exactly one of --public-key, --jwks and --secret-file")
-    if secret_encoding is not None and secret_file is None:
-        raise ConfigInvalid(f"--secret-encoding {secret_encoding}: is for --secret-file alone")
-    check_not_reserved(name)
-    profile = make_profile(**limits)
-    if public_key is not None:
-        found = [_from_pem(public_key)]
-    elif jwks is not None:
-        found = _from_jwks(jwks)
-    else:
-        assert secret_file is not None
-        found = [_from_secret(secret_file, secret_encoding or "text")]
-    if kid is not None and len(found) > 1:
-        raise ConfigInvalid("--kid: the JWK Set holds several keys, which have ids of their own")
-    names = [name] if len(found) == 1 else [f"{name}-{number}" for number in range(1, len(found) + 1)]
-    records = [
-        record_of(n, key.algorithm, profile, kid=kid or key.kid, secret=key.secret, public_key=key.public_key)
-        for n, key in zip(names, found, strict=True)
-    ]
-    RingFile(settings.load().data).add_all(records)
-    if as_json:
-        print_json([_described(record) for record in records])
-    else:
-        for record in records:
-            click.echo(f"Imported signing key {record.name} ({record.algorithm}, kid {record.kid}).")
-
-
 @command.command("list")
 @settings_options
 @json_option
@@ -246,7 +135,7 @@ def list_(settings: Settings, as_json: bool) -> None:
     """List the signing keys."""
     records = [key.record for key in RingFile(settings.load().data).load() if not key.name.startswith("_")]
     if as_json:
-        print_json([_described(record) for record in records])
+        print_json([described(record) for record in records])
         return
     if not records:
         click.echo("There is no signing key yet; `valetstore serve` or `valetstore keys create` makes one.", err=True)
@@ -258,7 +147,7 @@ def list_(settings: Settings, as_json: bool) -> None:
 @click.argument("name")
 @settings_options
 @json_option
-@click.option("--secret", "with_secret", is_flag=True, help="Print an HS256 key's secret too.")
+@click.option("--secret", "with_secret", is_flag=True, help="Print a shared secret too (HS256, S3).")
 def show(settings: Settings, name: str, with_secret: bool, as_json: bool) -> None:
     """Show the signing key NAME: its public half, its state, its profile."""
     check_not_reserved(name)
@@ -266,19 +155,22 @@ def show(settings: Settings, name: str, with_secret: bool, as_json: bool) -> Non
     if key is None:
         raise unknown_name(name)
     record = key.record
-    about = _described(record)
+    about = described(record)
     if with_secret and record.secret is not None:
-        about["secret"] = record.secret
+        about |= {"secret_access_key": secret_of(record)} if record.scheme == S3 else {"secret": record.secret}
     if as_json:
         print_json(about)
         return
-    click.echo(f"{record.name}: {record.algorithm}, kid {record.kid}, {_state(record)}")
+    kind = "S3, access key id" if record.scheme == S3 else f"{record.algorithm}, kid"
+    click.echo(f"{record.name}: {kind} {record.kid}, {_state(record)}")
     click.echo(f"created {http_date(record.created_at)}")
-    click.echo(f"allows {_limits(record.profile)}")
+    click.echo(f"allows {limits_in_words(record.profile)}")
     if record.public_key:
         click.echo(record.public_key, nl=False)
     if "secret" in about:
         click.echo(f"secret (base64url): {record.secret}")
+    if "secret_access_key" in about:
+        click.echo(f"secret access key: {about['secret_access_key']}")
 
 
 @command.command("retire", short_help="Retire a signing key, at once or after a while.")
@@ -300,47 +192,6 @@ def retire(settings: Settings, name: str, after: int, as_json: bool) -> None:
         click.echo(f"Signing key {name} is retired{f' in {show_duration(after)}' if after else ''}.")
 
 
-def _from_jwks(path: Path) -> list[Jwk]:
-    data = read_file("--jwks", path)
-    with _naming("--jwks", path):
-        return read_jwks(data)
-
-
-def _from_pem(path: Path) -> Jwk:
-    data = read_file("--public-key", path)
-    with _naming("--public-key", path):
-        try:
-            public = load_public(data.decode("ascii"))
-        except UnicodeDecodeError:
-            raise ConfigInvalid("is not PEM text") from None
-        return Jwk("", algorithm_of(public), None, public_pem(public))
-
-
-def _from_secret(path: Path, encoding: str) -> Jwk:
-    data = read_file("--secret-file", path)
-    with _naming("--secret-file", path):
-        return Jwk("", "HS256", check_secret(_secret(data, encoding)), None)
-
-
-def _secret(data: bytes, encoding: str) -> bytes:
-    text = data.removesuffix(b"\n").removesuffix(b"\r")
-    try:
-        if encoding == "base64url":
-            return b64url_decode(text.rstrip(b"="))
-        return bytes.fromhex(text.decode("ascii")) if encoding == "hex" else text
-    except ValueError:
-        raise ConfigInvalid(f"its content is not {encoding}") from None
-
-
-@contextlib.contextmanager
-def _naming(option: str, path: Path) -> Iterator[None]:
-    """Whatever is wrong with a file's content is said with the option and the file."""
-    try:
-        yield
-    except ConfigInvalid as error:
-        raise ConfigInvalid(f"{option} {path}: {error}") from error
-
-
 def _created(record: KeyRecord, private: Path | None) -> dict[str, object]:
     """What an application needs to mint keys with its own JWT library, or with `valetstore.Signer`."""
     about: dict[str, object] = {"name": record.name, "kid": record.kid, "alg": record.algorithm}
@@ -351,28 +202,17 @@ def _created(record: KeyRecord, private: Path | None) -> dict[str, object]:
     return about | {"profile": record.profile}
 
 
-def _described(record: KeyRecord) -> dict[str, object]:
-    return {
-        "name": record.name,
-        "kid": record.kid,
-        "alg": record.algorithm,
-        "scheme": record.scheme,
-        "created_at": record.created_at,
-        "retires_at": record.retires_at,
-        "public_key": record.public_key,
-        "profile": record.profile,
-    }
-
-
 def _print_table(records: Sequence[KeyRecord]) -> None:
-    """One line for each, below the heads; the key id only where one differs from its name."""
-    rows = [("NAME", "KID", "ALG", "STATE", "ALLOWS")]
-    rows += [(r.name, r.kid, r.algorithm, _state(r), _limits(r.profile)) for r in records]
-    shown = [0, 1, 2, 3] if any(r.kid != r.name for r in records) else [0, 2, 3]
-    widths = {column: max(len(row[column]) for row in rows) for column in shown}
+    """One line for each, below the heads; scheme and key id only where one's is not the usual."""
+    rows = [("NAME", "SCHEME", "KID", "ALG", "STATE", "ALLOWS")]
+    rows += [(r.name, r.scheme, r.kid, r.algorithm, _state(r), limits_in_words(r.profile)) for r in records]
+    shown = [0, 3, 4]
+    shown += [1] if any(r.scheme != NATIVE for r in records) else []
+    shown += [2] if any(r.kid != r.name for r in records) else []
+    widths = {column: max(len(row[column]) for row in rows) for column in sorted(shown)}
     for row in rows:
-        cells = [row[column].ljust(widths[column]) for column in shown]
-        click.echo("  ".join([*cells, row[4]]))
+        cells = [row[column].ljust(width) for column, width in widths.items()]
+        click.echo("  ".join([*cells, row[5]]))
 
 
 def _state(record: KeyRecord) -> str:
@@ -380,18 +220,3 @@ def _state(record: KeyRecord) -> str:
         return "active"
     left = record.retires_at - time.time()
     return f"retires in {show_duration(left)}" if left > 0 else "retired"
-
-
-def _limits(profile: Profile) -> str:
-    said = [", ".join(profile.operations)]
-    said += [f"below {' or '.join(profile.prefixes)}"] if profile.prefixes else []
-    said += [f"for up to {show_duration(profile.ttl_seconds_max)}"] if profile.ttl_seconds_max is not None else []
-    said += [f"at most {show_size(profile.length_bytes_max)}"] if profile.length_bytes_max is not None else []
-    said += [f"types {', '.join(profile.types)}"] if profile.types else []
-    said += [f"from {', '.join(profile.networks)}"] if profile.networks else []
-    said += ["create only"] if profile.create_only else []
-    said += ["https only"] if profile.https else []
-    said += [f"single-use {', '.join(profile.single_use)}"] if profile.single_use else []
-    said += [f"uses of each key at most {profile.uses}"] if profile.uses is not None else []
-    said += [f"all keys together {profile.budget}"] if profile.budget is not None else []
-    return "; ".join(said)

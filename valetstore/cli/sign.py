@@ -4,41 +4,34 @@ Rule 1: what is wrong is named as it was typed: the option or argument, its valu
 Rule 2: a signing key is chosen for the user only where there is one that could be meant.
 """
 
-import re
-import time
-from datetime import datetime
-from typing import Any, Final, cast
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Final
 
 import click
 
-from valetstore.cli.budget import budget_option
+from valetstore.cli.aws import SCHEMES
 from valetstore.cli.door import reachable
-from valetstore.cli.options import (
-    Duration,
-    Settings,
-    SizeRange,
-    comma_list,
-    json_option,
-    print_json,
-    settings_options,
-)
+from valetstore.cli.options import Duration, Settings, json_option, print_json, settings_options
+from valetstore.cli.sign_options import FORM_METHOD, METHODS, Method, s3_terms_of, terms_of, terms_options
+from valetstore.cli.sign_s3 import Wanted, sign_s3, usual_key
 from valetstore.config import Config
 from valetstore.datalock import holder
 from valetstore.errors import ConfigInvalid, Denied
-from valetstore.keys.ring import check_not_reserved
+from valetstore.keys.ring import NATIVE, check_not_reserved
 from valetstore.keys.ringfile import RingFile
+from valetstore.keys.vendor import S3
 from valetstore.signing import (
-    OPERATION_OF,
     ArgumentInvalid,
     Signer,
     Terms,
     active_names,
     check_base_url,
     claims_for,
+    signing_key,
     token_for,
     url_for,
 )
-from valetstore.units import parse_duration
 
 _OPTION_OF: Final = {
     "method": "METHOD",
@@ -50,61 +43,19 @@ _OPTION_OF: Final = {
 """What `sign` calls an argument and a user calls otherwise; the others are options of the same name."""
 
 
-class _Method(click.ParamType[Any]):
-    """One of OPERATION_OF, in any case; click's own Choice would show it in lower case."""
-
-    name = "method"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value.upper() not in OPERATION_OF:
-            self.fail(f"{value!r}: must be one of {', '.join(OPERATION_OF)}", param, ctx)
-        return str(value.upper())
-
-
-_TERMS: Final = (
-    click.option("--start", metavar="T", help="Not before: a duration from now, or a date (2026-11-21T16:00:00Z)."),
-    click.option("--prefix", is_flag=True, help="PATH ends in a slash; open everything below it."),
-    click.option("--once", is_flag=True, help="One use."),
-    click.option("--uses", type=click.IntRange(min=1), metavar="N", help="N uses."),
-    click.option(
-        "--window",
-        type=Duration(),
-        default="0",
-        help="How long a use may be repeated from one address; needs --once or --uses.",
-    ),
-    budget_option("What the key may ask for"),
-    click.option("--length", type=SizeRange(), metavar="MIN-MAX", help="Length of an upload, as 1-10MiB."),
-    click.option("--type", "types", multiple=True, callback=comma_list, help="Content type allowed, as image/*."),
-    click.option("--ip", "networks", multiple=True, callback=comma_list, metavar="CIDR", help="Source network."),
-    click.option("--https", is_flag=True, help="Only over TLS."),
-    click.option("--create-only", is_flag=True, help="Never replace an object."),
-    click.option("--sha256", metavar="HEX", help="The upload must have this digest."),
-    click.option("--filename", metavar="NAME", help="The name a browser saves a download under."),
-    click.option(
-        "--inline",
-        is_flag=True,
-        help="Show a download in the browser rather than save it; active types (HTML, SVG, XML) are always saved.",
-    ),
-    click.option("--sub", "subject", metavar="WHO", help="Whom the key is for; goes to the audit."),
-    click.option("--aud", "audience", metavar="NAME", help="The gateway it is for; default: keys.audience."),
-)
-
-
-def terms_options(function: Any) -> Any:
-    """The options that make `Terms`, given to the command as its members."""
-    for option in reversed(_TERMS):
-        function = option(function)
-    return function
-
-
 @click.command("sign", short_help="Sign a key and print the URL that carries it.")
-@click.argument("method", type=_Method(), metavar="|".join(OPERATION_OF))
+@click.argument("method", type=Method(), metavar="|".join(METHODS))
 @click.argument("path")
 @settings_options
 @json_option
 @click.option("--expires", type=Duration(), default="15m", show_default=True, help="How long it is valid.")
+@click.option(
+    "--scheme", type=click.Choice(list(SCHEMES)), default=NATIVE, show_default=True, help="What kind of key it is."
+)
 @terms_options
-@click.option("--key", metavar="NAME", help="Signing key; default: `default`, or the only one in force.")
+@click.option(
+    "--key", metavar="NAME", help="Signing key; default: `default`, or the only one of the scheme that is in force."
+)
 @click.option("--base-url", metavar="URL", help="What the printed URL starts with.")
 @click.option("--header", "as_header", is_flag=True, help="Print an Authorization header instead of a URL.")
 def command(
@@ -112,32 +63,58 @@ def command(
     method: str,
     path: str,
     expires: int,
+    scheme: str,
     key: str | None,
     base_url: str | None,
     as_header: bool,
     as_json: bool,
     **said: Any,
 ) -> None:
-    """Sign a key for METHOD (GET, HEAD, PUT, DELETE, LIST) on PATH and print the URL that carries it.
+    """Sign a key for METHOD on PATH and print the URL that carries it.
 
     PATH is /bucket/name as it is, not percent-encoded; for LIST, and with --prefix, it ends in a slash. What the
     signing key's profile forbids is refused here, with the reason (exit status 1).
+
+    With --scheme s3 it is a presigned URL of S3's; for METHOD POST, or with --post, the fields of a form. What S3
+    cannot say is refused.
     """
-    config = settings.load()
-    terms = _terms(config.keys.audience, **said)
+    config, asked = settings.load(), s3_terms_of(said)
+    if scheme == S3:
+        if as_header:
+            raise ConfigInvalid("--header: S3 signs one request; `keys session` makes credentials to sign others with")
+        ring = RingFile(config.data).load()
+        signs = signing_key(ring, usual_key(ring) if key is None else _given_key(key), S3)
+        with _as_typed(path):
+            base = _base_url(config, base_url)
+            terms = terms_of("", **said)
+            sign_s3(config, signs, Wanted(method, path, expires, base, terms, asked), as_json=as_json)
+        return
+    if asked.given or method == FORM_METHOD:
+        raise ConfigInvalid(f"{asked.given or FORM_METHOD}: needs --scheme s3")
+    terms = terms_of(config.keys.audience, **said)
+    _sign_native(config, key, method, path, expires, base_url, terms, as_header=as_header, as_json=as_json)
+
+
+def _sign_native(
+    config: Config,
+    key: str | None,
+    method: str,
+    path: str,
+    expires: int,
+    base_url: str | None,
+    terms: Terms,
+    *,
+    as_header: bool,
+    as_json: bool,
+) -> None:
     ring = RingFile(config.data)
     signer = Signer.from_ring(ring, _usual_key(ring) if key is None else _given_key(key))
-    try:
+    with _as_typed(path):
         if base_url is not None:
             check_base_url(base_url)
         claims = claims_for(method, path, expires=expires, **terms)
-    except ArgumentInvalid as wrong:
-        option = _OPTION_OF.get(wrong.name, f"--{wrong.name}")
-        raise ConfigInvalid(f"{option} {wrong.value!r}: {wrong.why}") from None
-    except Denied as denied:
-        raise ConfigInvalid(f"PATH {path!r}: {denied.detail}") from None
     token = token_for(signer, claims)
-    url = url_for(method, path, token, default_base_url(config) if base_url is None else base_url)
+    url = url_for(method, path, token, _base_url(config, base_url))
     header = f"Authorization: Bearer {token}"
     if as_json:
         print_json({"method": method, "url": url, "header": header, "kid": signer.kid, "expires_at": int(claims.exp)})
@@ -145,15 +122,24 @@ def command(
         click.echo(header if as_header else url)
 
 
-def _terms(gateway: str, *, once: bool, uses: int | None, window: int, start: str | None, **others: Any) -> Terms:
-    """The options as terms; a key is for this `gateway` unless they say otherwise."""
-    if once and uses not in (None, 1):
-        raise ConfigInvalid(f"--once and --uses {uses}: give one of them")
-    if window and not (once or uses):
-        raise ConfigInvalid(f"--window {window}: needs --once or --uses")
-    others["audience"] = others["audience"] or gateway or None
-    moment = None if start is None else _moment(start)
-    return cast(Terms, others | {"uses": 1 if once else uses, "window": window, "start": moment})
+@contextlib.contextmanager
+def _as_typed(path: str) -> Iterator[None]:
+    """What is wrong with an argument is said of the option it was typed as."""
+    try:
+        yield
+    except ArgumentInvalid as wrong:
+        option = _OPTION_OF.get(wrong.name, f"--{wrong.name}")
+        raise ConfigInvalid(f"{option} {wrong.value!r}: {wrong.why}") from None
+    except Denied as denied:
+        raise ConfigInvalid(f"PATH {path!r}: {denied.detail}") from None
+
+
+def _base_url(config: Config, given: str | None) -> str:
+    """What the URL starts with; raises ArgumentInvalid, ConfigInvalid."""
+    if given is None:
+        return default_base_url(config)
+    check_base_url(given)
+    return given
 
 
 def _given_key(name: str) -> str:
@@ -183,20 +169,3 @@ def default_base_url(config: Config) -> str:
     if url is None:
         raise ConfigInvalid(f"--base-url: is needed, or listen.public-url, since {addresses[0]} is in no URL")
     return reachable(url)
-
-
-def _moment(text: str) -> float:
-    """Seconds since the epoch from a duration from now, an ISO 8601 date with a zone, or an epoch number."""
-    if re.fullmatch(r"[0-9]{9,11}", text, re.ASCII):
-        return int(text)
-    try:
-        return time.time() + parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise ConfigInvalid(f"--start {text!r}: must be a duration (10m) or a date with a zone (2026-11-21T16:00:00Z)")
-    return moment.timestamp()

@@ -1,0 +1,228 @@
+"""A key of S3's in words and as JSON: what it says, and what in the request keeps its signature from holding.
+
+Rule 1: neither a signature nor a secret is printed; a session token is masked where a canonical request shows it.
+Rule 2: a cause is named only where the request holds without it.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from valetstore.encoding import http_date
+from valetstore.errors import Denied
+from valetstore.grants.s3 import Rules
+from valetstore.grants.s3.explain import (
+    Difference,
+    Facts,
+    facts_of,
+    first_difference,
+    missing_headers,
+    signs_empty_checksum,
+)
+from valetstore.grants.s3.nearby import Change, holding
+from valetstore.inbound import Inbound
+from valetstore.keys.ring import KeyRing
+from valetstore.redact import MASK
+from valetstore.units import show_duration
+
+_MISMATCH: Final = "SignatureDoesNotMatch"
+_MEND: Final = {
+    "InvalidAccessKeyId": "Sign with an access key id of this ring (`valetstore keys list`); `valetstore keys import "
+    "--scheme s3` brings one along.",
+    "InvalidToken": "Take the session token whole, with the access key id that it was made with; a retired signing key "
+    "ends its sessions. `valetstore keys session` makes another.",
+    "ExpiredToken": "`valetstore keys session` makes another; a URL ends with the session that signed it.",
+}
+_UNSIGNED: Final = "Do not send these headers, or have them signed: tell the SDK of them when it presigns."
+_WHOLE: Final = "Take the whole of what the SDK has made; in a shell, put a URL in single quotes."
+_ENTITY: Final = b"&amp;"
+_SHAPES: Final = frozenset({"object_key_invalid", "target_invalid", "not_implemented", "method_not_allowed"})
+"""What is refused before its signature is looked at."""
+
+_SHOWN: Final = frozenset({"content-type", "content-md5", "content-length"})
+"""Signed headers whose value a client has to send, and that say nothing which is secret."""
+
+_WEEK: Final = "Sign one that lives at most 604800 seconds (7 days)."
+_NO_V2: Final = "Sign with version 4 (boto3: Config(signature_version='s3v4')), or set s3.sigv2 = true."
+_UNEXPLAINED: Final = (
+    "No other method, Host, path, query or region that was tried makes it hold: it was signed with another secret, or "
+    "for another request. --canonical-request FILE compares with what the signer says that it signed."
+)
+_V2_DROPS: Final = (
+    "Signature version 2 signs no other headers than Content-MD5, Content-Type and x-amz-*, no Host, and no list's "
+    "prefix. What else the signer was told (If-None-Match, Range, a length) it has dropped without a word, and binds "
+    "nobody: sign with version 4, or let the signing key's profile say it (`keys create --create-only`)."
+)
+_EMPTY_CHECKSUM: Final = (
+    "It signs x-amz-checksum-crc32=AAAAAA==, the checksum of an empty body: an SDK writes it that knows no body yet, "
+    "and any other upload fails with BadDigest. Make that client with requestChecksumCalculation: "
+    '"WHEN_REQUIRED" (JavaScript) or request_checksum_calculation="when_required" (boto3).'
+)
+_TOKEN: Final = re.compile(r"(?i)(x-amz-security-token(?:=|:))[^&\n]+")
+
+
+class Explained(NamedTuple):
+    """What was found out about a key of S3's: what it says, the `changes` that would make its signature hold.
+
+    `canonical` is what we computed, "" where it was not needed; `difference` is where another one differs.
+    """
+
+    facts: Facts
+    changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
+    canonical: str = ""
+    difference: Difference | None = None
+    compared: bool = False
+
+
+def explained(
+    inbound: Inbound, rules: Rules, keys: KeyRing, denied: Denied | None, theirs: str | None, hosts: tuple[str, ...]
+) -> Explained | None:
+    """Find out what can be; None where there is no key of S3's. `theirs` is a canonical request to compare with."""
+    facts = facts_of(inbound) or facts_of(_from_html(inbound))
+    if facts is None:
+        return None
+    said = denied.said if denied is not None else None
+    members = dict(said.members) if said is not None else {}
+    canonical = members.get("CanonicalRequest") or members.get("StringToSign", "")
+    changes = holding(inbound, rules, keys, hosts) if denied is not None and _may_be_rewritten(inbound, denied) else ()
+    difference = first_difference(canonical, theirs) if theirs is not None and canonical else None
+    notes = tuple(_notes(inbound, facts))
+    compared = theirs is not None and bool(canonical)
+    return Explained(facts, changes, notes, _masked(canonical), difference, compared)
+
+
+def _may_be_rewritten(inbound: Inbound, denied: Denied) -> bool:
+    """Whether it may be refused for not being the request that was signed."""
+    said = denied.said
+    if said is not None and (said.code == _MISMATCH or "Region" in dict(said.members)):
+        return True
+    return denied.code in _SHAPES or _ENTITY in inbound.raw_query
+
+
+def _from_html(inbound: Inbound) -> Inbound:
+    """The request as its URL was meant, where that was copied out of HTML."""
+    target = inbound.target.replace(_ENTITY, b"&")
+    return Inbound(inbound.method, target, inbound.headers, now=inbound.now, tls=inbound.tls, form=inbound.form)
+
+
+def is_proven(denied: Denied) -> bool:
+    """Whether a key of S3's is refused for what its request brings, its signature being good."""
+    said = denied.said
+    if said is None or denied.code not in ("header_required", "path_not_allowed", "key_expired"):
+        return False
+    unsigned = dict(said.members).get("HeadersNotSigned", "host")
+    return unsigned != "host" or said.message.startswith("Invalid according to Policy")
+
+
+def says(facts: Facts, inbound: Inbound) -> Iterator[str]:
+    """One line for each thing that the key says; `inbound` is the request that it is judged with."""
+    now = inbound.now
+    carrier = {"query": "presigned URL", "header": "signed request", "form": "POST form"}[facts.carrier]
+    yield f"{carrier}, signature version {facts.version}, access key id {facts.access_key_id or 'missing'}"
+    if facts.region:
+        yield f"for the region {facts.region}"
+    if facts.signed_at is not None:
+        yield f"signed {http_date(facts.signed_at)} ({_distance(facts.signed_at, now)})"
+    if facts.expires_at is not None:
+        yield f"until {http_date(int(facts.expires_at))} ({_distance(facts.expires_at, now)})"
+    if facts.signed_headers:
+        shown = [name if name not in _SHOWN else f"{name}: {inbound.header(name)}" for name in facts.signed_headers]
+        yield f"signed headers {', '.join(shown)}"
+    if facts.with_session:
+        yield "by temporary credentials (session token)"
+    yield from (f"{name} {value}" for name, value in facts.terms)
+    yield from (f"condition {condition}" for condition in facts.conditions)
+
+
+def why(found: Explained, denied: Denied | None) -> Iterator[str]:
+    """What keeps it from holding, and what its maker may not know."""
+    yield from (_in_words(change) for change in found.changes)
+    if len(found.changes) > 1:
+        yield "Only all of these together make it hold."
+    if denied is not None and denied.said is not None and denied.said.code == _MISMATCH:
+        if not found.changes:
+            yield _UNEXPLAINED
+        yield "What was computed here:"
+        yield from (f"  | {line}" for line in found.canonical.split("\n"))
+    if found.difference is not None:
+        number, part, ours, theirs = found.difference
+        yield f"It differs from the given one first in line {number} ({part}):"
+        yield f"  here:  {_masked(ours)}"
+        yield f"  given: {_masked(theirs)}"
+    elif found.compared:
+        yield "It is the same as the given one: only the secret can be another."
+    yield from found.notes
+
+
+def mend(found: Explained, denied: Denied) -> str:
+    """How to mend a refusal that S3 has a word of its own for; "" for any other."""
+    said = denied.said
+    if said is None:
+        return ""
+    members = dict(said.members)
+    if "HeadersNotSigned" in members:
+        return _UNSIGNED
+    if "X-Amz-Expires must be less than a week" in said.message:
+        return _WEEK
+    if said.code == "InvalidRequest" and found.facts.version == "2":
+        return _NO_V2
+    return _MEND.get(said.code, _WHOLE if denied.code == "key_malformed" else "")
+
+
+def as_json(found: Explained) -> dict[str, object]:
+    """The same for a program."""
+    facts = found.facts._asdict() | {"terms": dict(found.facts.terms)}
+    return facts | {
+        "would_hold": [change._asdict() for change in found.changes],
+        "notes": list(found.notes),
+        "computed": found.canonical or None,
+        "difference": None if found.difference is None else _difference(found.difference),
+    }
+
+
+def _difference(found: Difference) -> dict[str, object]:
+    return found._asdict() | {"ours": _masked(found.ours), "theirs": _masked(found.theirs)}
+
+
+def _notes(inbound: Inbound, facts: Facts) -> Iterator[str]:
+    gone = missing_headers(inbound)
+    if gone:
+        yield f"It signs headers that did not come: {', '.join(gone)}. Send them as they were signed; --header judges."
+    if signs_empty_checksum(inbound):
+        yield _EMPTY_CHECKSUM
+    if facts.version == "2" and facts.carrier == "query":
+        yield _V2_DROPS
+
+
+def _in_words(change: Change) -> str:
+    kind, found, wanted = change
+    match kind:
+        case "method":
+            return f"It was signed for {wanted}, not for {found}."
+        case "host":
+            return (
+                f"It was signed for the Host {wanted}, and came for {found}: sign for the URL that clients use, have "
+                "the proxy pass the Host on, or set listen.public-url."
+            )
+        case "path" if found.endswith(wanted) and found != wanted:
+            return f"The path was signed without {found.removesuffix(wanted)} before it: have the proxy take it away."
+        case "path":
+            return f"The path was signed as {wanted}, and came as {found}: send it exactly as it was signed."
+        case "query" if found.startswith("the parameter"):
+            return f"The signature holds without {found}: it was added to the URL after signing."
+        case "query":
+            return f"The query was rewritten: it came with {found}. Send it exactly as it was signed."
+        case "header":
+            return f"It signs the header {found}, which did not come: it holds with {found}: {wanted}."
+        case _:
+            return f"It was signed for the region {found}: give the client {wanted}, or set s3.region."
+
+
+def _distance(moment: float, now: float) -> str:
+    seconds = moment - now
+    return f"{show_duration(seconds)} from now" if seconds > 0 else f"{show_duration(-seconds)} ago"
+
+
+def _masked(text: str) -> str:
+    return _TOKEN.sub(rf"\g<1>{MASK}", text)

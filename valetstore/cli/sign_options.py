@@ -1,0 +1,128 @@
+"""The options of `valetstore sign`, and what they mean to whoever signs."""
+
+import re
+import time
+from datetime import datetime
+from typing import Any, Final, cast
+
+import click
+
+from valetstore.cli.budget import budget_option
+from valetstore.cli.options import Duration, SizeRange, comma_list
+from valetstore.cli.sign_s3 import S3Terms
+from valetstore.errors import ConfigInvalid
+from valetstore.grants.s3.sign import Pairs
+from valetstore.signing import OPERATION_OF, Terms
+from valetstore.units import parse_duration
+
+_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\x20-\x7e\t]*)")
+
+FORM_METHOD: Final = "POST"
+"""Only S3 has it: a form that a browser sends."""
+
+METHODS: Final = (*OPERATION_OF, FORM_METHOD)
+
+
+class Method(click.ParamType[Any]):
+    """One of METHODS, in any case; click's own Choice would show it in lower case."""
+
+    name = "method"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value.upper() not in METHODS:
+            self.fail(f"{value!r}: must be one of {', '.join(METHODS)}", param, ctx)
+        return str(value.upper())
+
+
+def _signed_headers(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> Pairs:
+    """Callback: `NAME: VALUE`, as (lower-case name, value)."""
+    found = [_HEADER.fullmatch(text) for text in texts]
+    if None in found:
+        raise click.BadParameter(f"{texts[found.index(None)]!r}: must be written 'NAME: VALUE', in ASCII")
+    return tuple({match[1].lower(): match[2].strip() for match in found if match}.items())
+
+
+_TERMS: Final = (
+    click.option("--start", metavar="T", help="Not before: a duration from now, or a date (2026-11-21T16:00:00Z)."),
+    click.option("--prefix", is_flag=True, help="PATH ends in a slash; open everything below it."),
+    click.option("--once", is_flag=True, help="One use."),
+    click.option("--uses", type=click.IntRange(min=1), metavar="N", help="N uses."),
+    click.option(
+        "--window",
+        type=Duration(),
+        default="0",
+        help="How long a use may be repeated from one address; needs --once or --uses.",
+    ),
+    budget_option("What the key may ask for"),
+    click.option("--length", type=SizeRange(), metavar="MIN-MAX", help="Length of an upload, as 1-10MiB."),
+    click.option("--type", "types", multiple=True, callback=comma_list, help="Content type allowed, as image/*."),
+    click.option("--ip", "networks", multiple=True, callback=comma_list, metavar="CIDR", help="Source network."),
+    click.option("--https", is_flag=True, help="Only over TLS."),
+    click.option("--create-only", is_flag=True, help="Never replace an object."),
+    click.option("--sha256", metavar="HEX", help="The upload must have this digest."),
+    click.option("--filename", metavar="NAME", help="The name a browser saves a download under."),
+    click.option(
+        "--inline",
+        is_flag=True,
+        help="Show a download in the browser rather than save it; active types (HTML, SVG, XML) are always saved.",
+    ),
+    click.option("--sub", "subject", metavar="WHO", help="Whom the key is for; goes to the audit."),
+    click.option("--aud", "audience", metavar="NAME", help="The gateway it is for; default: keys.audience."),
+)
+
+
+_S3_TERMS: Final = (
+    click.option("--sigv2", is_flag=True, help="S3: signature version 2, for clients that know no other."),
+    click.option(
+        "--signed-header",
+        "headers",
+        multiple=True,
+        callback=_signed_headers,
+        metavar="'NAME: VALUE'",
+        help="S3: sign this header, which must then be sent.",
+    ),
+    click.option("--post", is_flag=True, help="S3: a form that uploads, as JSON; the same as METHOD POST."),
+    click.option("--html", is_flag=True, help="S3: the form as a page."),
+    click.option("--success-status", type=click.Choice(["200", "201", "204"]), help="S3: how a form is answered."),
+    click.option("--success-redirect", metavar="URL", help="S3: where a form leads."),
+)
+
+
+def terms_options(function: Any) -> Any:
+    """The options that make `Terms` and `S3Terms`, given to the command as their members."""
+    for option in reversed((*_TERMS, *_S3_TERMS)):
+        function = option(function)
+    return function
+
+
+def terms_of(gateway: str, *, once: bool, uses: int | None, window: int, start: str | None, **others: Any) -> Terms:
+    """The options as terms; a key is for this `gateway` unless they say otherwise."""
+    if once and uses not in (None, 1):
+        raise ConfigInvalid(f"--once and --uses {uses}: give one of them")
+    if window and not (once or uses):
+        raise ConfigInvalid(f"--window {window}: needs --once or --uses")
+    others["audience"] = others["audience"] or gateway or None
+    moment = None if start is None else _moment(start)
+    return cast(Terms, others | {"uses": 1 if once else uses, "window": window, "start": moment})
+
+
+def s3_terms_of(said: dict[str, Any]) -> S3Terms:
+    """Those of the options that are S3's alone, which are taken out of `said`."""
+    return S3Terms(**{name: said.pop(name) for name in S3Terms._fields})
+
+
+def _moment(text: str) -> float:
+    """Seconds since the epoch from a duration from now, an ISO 8601 date with a zone, or an epoch number."""
+    if re.fullmatch(r"[0-9]{9,11}", text, re.ASCII):
+        return int(text)
+    try:
+        return time.time() + parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ConfigInvalid(f"--start {text!r}: must be a duration (10m) or a date with a zone (2026-11-21T16:00:00Z)")
+    return moment.timestamp()
