@@ -26,8 +26,8 @@ lint: $(VENV)/.lint ## style, types, and the layers of docs/ARCHITECTURE.md
 bench: $(VENV)/.test ## measure, and print tables (bench/README.md says how)
 	$(BIN)/python -m bench
 
-clean: ## remove .venv and what tools leave behind (never data)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove .venv, .tools and what tools leave behind (never data)
+	rm -rf $(VENV) .tools build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

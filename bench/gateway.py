@@ -1,11 +1,16 @@
 """The gateway under test: the daemon as `valetstore serve` starts it, all defaults but the limits named here."""
 
+import time
 from pathlib import Path
 from typing import Final, Self
 
+from bench.load import CONTENT_TYPE
 from bench.process import Process
 from valetstore import Signer, sign
-from valetstore.keys.ringfile import RingFile
+from valetstore.grants.grant import Profile
+from valetstore.grants.s3.sign import Key, Request, presign_v2, presign_v4
+from valetstore.keys.ringfile import RingFile, record_of
+from valetstore.keys.vendor import HMAC, S3, new_access_key_id, new_secret_access_key
 
 SETTINGS: Final = """
 [limits]
@@ -13,6 +18,8 @@ connections-per-address-max = 10000  # all clients of a bench have one address
 keep-alive-seconds = 3600            # idle connections stay for as long as the bench looks at them
 """
 EXPIRES_SECONDS: Final = 3600
+REGION: Final = "us-east-1"
+NOTICE_SECONDS: Final = 10
 
 
 class Gateway(Process):
@@ -50,3 +57,26 @@ class Gateway(Process):
     def one_time_target(self, method: str, path: str) -> str:
         """The same for a single use."""
         return sign(self._signer, method, path, expires=EXPIRES_SECONDS, uses=1)
+
+    def make_s3_key(self) -> None:
+        """A signing key for `v4_target` and `v2_target`, once the daemon has noticed it."""
+        self._s3_key = Key(new_access_key_id(), new_secret_access_key().encode())
+        kid, secret = self._s3_key.access_key_id, self._s3_key.secret
+        RingFile(self.data).add(record_of("s3", HMAC, Profile(), kid=kid, secret=secret, scheme=S3))
+        log, end = self.folder / f"{self.name}.log", time.monotonic() + NOTICE_SECONDS
+        while "the key ring changed" not in log.read_text("utf-8", "replace"):
+            if time.monotonic() > end:
+                raise RuntimeError("the daemon has not noticed a new signing key")
+            time.sleep(0.05)
+
+    def v4_target(self, method: str, path: str) -> str:
+        """The same as `target`, presigned as S3's SDKs do: SigV4."""
+        request = Request(method, self.base, path)
+        url = presign_v4(self._s3_key, request, now=int(time.time()), expires=EXPIRES_SECONDS, region=REGION)
+        return url.removeprefix(self.base)
+
+    def v2_target(self, method: str, path: str) -> str:
+        """The same by SigV2, which signs the load's content type."""
+        headers = [("content-type", CONTENT_TYPE)] if method == "PUT" else []
+        request = Request(method, self.base, path, headers)
+        return presign_v2(self._s3_key, request, expires_at=int(time.time()) + EXPIRES_SECONDS).removeprefix(self.base)

@@ -20,6 +20,7 @@ from bench.machine import LOAD_CORE, pin
 
 BUFFER_BYTES: Final = 2**20
 CHUNK_BYTES: Final = 256 * 1024
+CONTENT_TYPE: Final = "application/octet-stream"
 GRACE_SECONDS: Final = 300
 """How long the last uploads of a job may still take."""
 
@@ -216,7 +217,7 @@ class Run:
         job = self.job
         lines = [f"Host: {job.host}:{job.port}"]
         if job.method == "PUT":
-            lines += [f"Content-Length: {job.body_bytes}", "Content-Type: application/octet-stream"]
+            lines += [f"Content-Length: {job.body_bytes}", f"Content-Type: {CONTENT_TYPE}"]
         rest = "\r\n".join(lines)
         heads = [f"{job.method} {target} HTTP/1.1\r\n{rest}\r\n\r\n".encode() for target in job.targets]
         return iter(heads) if job.once else cycle(heads)

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.gate import free_port
+from tests.interop.tools import node_modules
 from valetstore import metrics as metrics_module
+from valetstore.edge.s3.calls import _OPERATIONS as OPERATIONS
 from valetstore.errors import REFUSALS
 from valetstore.metrics import Metrics
 
@@ -118,6 +120,61 @@ def test_python_examples_mint_keys_that_open(file: str, tmp_path: Path) -> None:
     assert "admitted" in done.stdout
 
 
+S3_DONE = """
+print(urlopen(download).read().decode())
+for url, content_type in ((upload, "text/plain"), (limited, "image/png")):
+    request = lambda: urlopen(Request(url, b"it", {"Content-Type": content_type}, method="PUT"))
+    print(request().status)
+try:
+    request()
+except HTTPError as refused:
+    print(refused.headers["X-Valet-Error"])
+"""
+
+
+def test_s3_examples_in_python_open_the_door(tmp_path: Path) -> None:
+    """The commands and the Python of docs/S3.md; what they sign downloads, uploads, and is used up."""
+    port = free_port()
+    code = "from urllib.error import HTTPError\nfrom urllib.request import Request, urlopen\n"
+    code += "".join(blocks("docs/S3.md", "python")) + S3_DONE + "print(form['url'])\n"
+    (tmp_path / "example.py").write_text(code.replace(PORT, str(port)))
+    ready = f"valetstore serve & until curl -sf http://127.0.0.1:{port}/_valet/ready; do sleep 0.2; done\n"
+    commands = "".join(blocks("docs/S3.md", "sh"))
+    done = run_shell(f"{commands}{ready}{sys.executable} example.py", tmp_path, port)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith(f"a cat\n200\n200\nkey_used\nhttp://127.0.0.1:{port}/photos\n")
+    assert "aws_session_token = " in done.stdout
+    assert '<form action="' in (tmp_path / "upload.html").read_text()
+
+
+def test_s3_examples_in_javascript_open_the_door(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "node_modules").symlink_to(node_modules())
+    code = (
+        "".join(blocks("docs/S3.md", "js"))
+        + """
+console.log(await (await fetch(download)).text());
+const times = [await fetch(upload, { method: "PUT", body: "it" }), await fetch(upload, { method: "PUT", body: "it" })];
+console.log(times[0].status, times[1].headers.get("x-valet-error"));
+"""
+    )
+    (tmp_path / "example.mjs").write_text(code.replace(PORT, str(port)))
+    shell = f"""
+        valetstore keys create app --scheme s3 --json > app-key.json
+        valetstore serve & until curl -sf http://127.0.0.1:{port}/_valet/ready; do sleep 0.2; done
+        node example.mjs
+    """
+    done = run_shell(shell, tmp_path, port)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("a bird\n200 key_used\n")
+
+
+def test_the_operations_that_the_docs_name_are_those_that_are_served() -> None:
+    table = part_text("docs/S3.md", "Operations")
+    named = set(re.findall(r"\b(?:[A-Z][a-z]+){2,}(?:V2)?\b", table.partition("| served")[2].partition("\n\n")[0]))
+    assert named == set(OPERATIONS)
+
+
 def test_profiles_and_a_rotation_as_the_docs_show_them(tmp_path: Path) -> None:
     commands = "".join(blocks("docs/KEYS.md", "sh"))
     port = free_port()
@@ -127,10 +184,15 @@ def test_profiles_and_a_rotation_as_the_docs_show_them(tmp_path: Path) -> None:
     assert "retires in" in done.stdout
 
 
+def part_text(file: str, heading: str) -> str:
+    """What is below one heading, up to the next."""
+    text = (ROOT / file).read_text()
+    return re.split(r"^##+ ", text.partition(f"# {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
 def part(file: str, heading: str, language: str) -> str:
     """The code blocks below one heading, up to the next."""
-    text = (ROOT / file).read_text()
-    below = re.split(r"^##+ ", text.partition(f"# {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    below = part_text(file, heading)
     found = "".join(code for kind, reason, code in BLOCK.findall(below) if kind == language and not reason)
     assert found, heading
     return found

@@ -96,6 +96,10 @@ class Inbound:
         """The same request with further headers: what a dialect lets a query say in their place."""
         return self._with(self.method, self.headers + further, self.form)
 
+    def without_header(self, name: bytes) -> "Inbound":
+        """The same request without a header, by its lower-case name."""
+        return self._with(self.method, tuple(pair for pair in self.headers if pair[0].lower() != name), self.form)
+
     def _with(self, method: str, headers: Headers, form: Form | None) -> "Inbound":
         now, peer, tls, host = self.now, self.peer, self.tls, self.host
         return Inbound(method, self.target, headers, now=now, peer=peer, tls=tls, host=host, form=form)

@@ -531,3 +531,29 @@ def test_a_file_of_nothing_is_an_object(s3: Clients) -> None:
     """Zero bytes are a length."""
     assert post(s3.gate, signed(s3, "empty"), b"").status == 204
     assert kept(s3, "empty")["Bytes"] == b""
+
+
+def test_a_form_deletes_nothing_and_begins_no_upload(s3: Clients) -> None:
+    """The rest of its body could be a document that nobody signed."""
+    s3().put_object(Bucket=BUCKET, Key="kept", Body=b"1")
+    document = b"<Delete><Object><Key>kept</Key></Object></Delete>"
+    digest = base64.b64encode(hashlib.md5(document, usedforsecurity=False).digest()).decode()
+    head = encoded(signed(s3), b"").partition(b'filename="a.png"')[0] + b'filename="a.png"\r\n\r\n'
+    host, port = s3.gate.address
+    for target in (f"/{BUCKET}?%64elete", f"/{BUCKET}%2Fother?uploads"):
+        lines = [
+            f"POST {target} HTTP/1.1",
+            f"Host: {host}:{port}",
+            f"Content-Type: multipart/form-data; boundary={BOUNDARY}",
+            f"Content-Length: {len(head) + len(document)}",
+            f"Content-MD5: {digest}",
+            f"x-amz-decoded-content-length: {len(document)}",
+        ]
+        with socket.create_connection((host, port), timeout=5) as sock:
+            sock.sendall("\r\n".join([*lines, "", ""]).encode() + head)
+            answer = sock.recv(65536)
+            sock.sendall(document)
+        assert answer.startswith(b"HTTP/1.1 403 "), answer
+        assert b"<Code>AccessDenied</Code>" in answer
+    assert kept(s3, "kept")["Bytes"] == b"1"
+    assert not [row for row in s3().list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) if row["Key"] == "other"]

@@ -230,6 +230,17 @@ def test_no_other_key_opens_a_form() -> None:
     assert refusal(received(form(), query=query)).code == "key_ambiguous"
 
 
+@pytest.mark.parametrize("version", ["s3v4", "s3"])
+@pytest.mark.parametrize(
+    ("place", "query"),
+    [(BUCKET, "?delete"), (BUCKET, "?%64elete"), (f"{BUCKET}/a", "?uploads"), (f"{BUCKET}%2Fa", "?uploadId=x")],
+)
+def test_a_policy_allows_its_form_and_no_other_post(version: str, place: str, query: str) -> None:
+    """It signs neither path nor query: as a key for deletes it would open the whole bucket."""
+    denied = refusal(received(form(version), bucket=place, query=query))
+    assert (denied.code, said(denied)[0]) == ("operation_not_allowed", "AccessDenied")
+
+
 def test_forms_of_both_versions_at_once_are_refused() -> None:
     """Two parties might go by different ones."""
     assert refusal(received(form("s3v4") | form("s3"))).code == "key_ambiguous"

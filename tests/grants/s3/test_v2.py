@@ -1,15 +1,18 @@
 """SigV2 presigned URLs: what botocore signs opens, to the byte, and nothing else does."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import time
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
@@ -237,11 +240,14 @@ def test_a_setting_refuses_it() -> None:
     assert (denied.said.code, denied.said.message, denied.said.status) == ("InvalidRequest", UNSUPPORTED, 400)
 
 
-def test_signed_headers_of_this_version_are_refused() -> None:
+def test_signed_headers_of_this_version_are_refused_where_the_operator_says_so() -> None:
     """Recognised, so that the refusal says why."""
-    denied = refusal("GET", f"http://{HOST}/b/k", {"Authorization": f"AWS {AKID}:bmVpbg=="})
-    assert denied.said
-    assert (denied.said.code, denied.said.message, denied.said.status) == ("InvalidRequest", UNSUPPORTED, 400)
+    inbound = received("GET", f"http://{HOST}/b/k", {"Authorization": f"AWS {AKID}:bmVpbg=="})
+    with pytest.raises(Denied) as caught:
+        verify(inbound, Rules(sigv2=False))
+    assert caught.value.said
+    assert (caught.value.said.code, caught.value.said.status) == ("InvalidRequest", 400)
+    assert caught.value.said.message == UNSUPPORTED
 
 
 @pytest.mark.parametrize("missing", ["Signature", "Expires"])
@@ -411,3 +417,109 @@ def test_any_one_changed_component_is_refused(
             headers = {**headers, "Content-Type": "text/evil"}
     query = urlencode(pairs, quote_via=quote)
     assert refusal(method, f"{split.scheme}://{host}{path}?{query}", headers)
+
+
+# --- in a header ---------------------------------------------------------------------------------------------------
+
+
+def verify(inbound: Inbound, rules: Rules = RULES) -> Proof:
+    """What a request proves."""
+    credential = recognise(inbound, (S3(rules),))
+    return credential.scheme.verify(inbound, credential, RING)
+
+
+def with_headers(operation: str, **params: Any) -> Inbound:
+    """A request as boto3 signs its headers by version 2."""
+    sent: list[Any] = []
+    by = boto3.client(
+        "s3",
+        aws_access_key_id=AKID,
+        aws_secret_access_key=SECRET,
+        region_name="us-east-1",
+        endpoint_url=f"http://{HOST}",
+        config=Config(signature_version="s3", s3={"addressing_style": "path"}),
+    )
+
+    def keep(request: Any, **_: Any) -> Any:
+        sent.append(request)
+        return AWSResponse(request.url, 200, {}, None)
+
+    by.meta.events.register("before-send.s3", keep)
+    with contextlib.suppress(Exception):  # the answer is none that boto3 can read
+        getattr(by, operation)(**params)
+    request = sent[0]
+    named = {n: v if isinstance(v, str) else v.decode("latin-1") for n, v in request.headers.items()}
+    return received(request.method, request.url, named)
+
+
+@pytest.mark.parametrize(
+    ("operation", "params"),
+    [
+        ("get_object", {"Bucket": "b", "Key": "a b/ü+%.txt"}),
+        ("put_object", {"Bucket": "b", "Key": "k", "Body": b"x", "Metadata": {"a": "b"}, "ContentType": "text/plain"}),
+        ("delete_object", {"Bucket": "b", "Key": "k"}),
+        ("list_objects_v2", {"Bucket": "b", "Prefix": "p"}),
+        ("create_bucket", {"Bucket": "bucket"}),
+        ("copy_object", {"Bucket": "b", "Key": "k", "CopySource": "b/other"}),
+        ("upload_part", {"Bucket": "b", "Key": "k", "UploadId": "u", "PartNumber": 1, "Body": b"x"}),
+    ],
+)
+def test_what_boto3_signs_in_headers_opens_the_profile_for_fifteen_minutes(operation: str, params: Any) -> None:
+    inbound = with_headers(operation, **params)
+    grant = verify(inbound).grant
+    assert grant.operations == {"read", "write", "delete", "list"}
+    assert grant.issued_at is not None
+    assert grant.not_after - grant.issued_at == pytest.approx(900)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"Authorization": f"AWS {AKID}:bmVpbmVpbmVpbmVpbmVpbmU="}, "SignatureDoesNotMatch"),
+        ({"Authorization": "AWS UNKNOWNKEY:bmVpbmVpbmVpbmVpbmVpbmU="}, "InvalidAccessKeyId"),
+        ({"Authorization": "AWS HAHAHA"}, "InvalidArgument"),
+        ({"Date": "Bad Date"}, "AccessDenied"),
+        ({"Date": ""}, "AccessDenied"),
+        ({"Date": "Tue, 07 Jul 1950 21:53:04 GMT"}, "AccessDenied"),
+        ({"Date": "Tue, 07 Jul 2020 21:53:04 GMT"}, "SignatureDoesNotMatch"),
+        ({"Content-Type": "text/html"}, "SignatureDoesNotMatch"),
+        ({"x-amz-copy-source": "/b/other"}, "SignatureDoesNotMatch"),
+    ],
+)
+def test_signed_headers_of_version_2_hold_for_what_they_sign(change: dict[str, str], code: str) -> None:
+    good = with_headers("put_object", Bucket="b", Key="k", Body=b"x", ContentType="text/plain")
+    verify(good)
+    lower = {name.lower() for name in change}
+    kept = tuple((n, v) for n, v in good.headers if n.decode("latin-1").lower() not in lower)
+    headers = (*kept, *((name.encode(), value.encode()) for name, value in change.items()))
+    with pytest.raises(Denied) as caught:
+        verify(Inbound(good.method, good.target, headers, now=good.now))
+    assert caught.value.said
+    assert caught.value.said.code == code
+
+
+def test_signed_headers_hold_for_one_method_and_path() -> None:
+    good = with_headers("put_object", Bucket="b", Key="k", Body=b"x")
+    for method, target in (("DELETE", good.target), ("PUT", b"/b/other"), ("PUT", b"/b/k?uploadId=u&partNumber=1")):
+        with pytest.raises(Denied):
+            verify(Inbound(method, target, good.headers, now=good.now))
+
+
+@pytest.mark.parametrize("old", ["x-amz-date", "Content-Type", "content-md5", "x-amz-security-token"])
+def test_a_signed_header_does_not_stand_in_the_query(old: str) -> None:
+    """What was signed would be the query's, and what counts the head's: an old date there, a new one here."""
+    good = with_headers("put_object", Bucket="b", Key="k", Body=b"x", ContentType="text/plain")
+    value = dict(good.headers).get(old.encode(), b"x").decode()
+    with pytest.raises(Denied) as caught:
+        verify(Inbound(good.method, good.target + f"?{old}={quote(value)}".encode(), good.headers, now=good.now))
+    assert caught.value.code == "parameter_invalid"
+
+
+def test_headers_of_yesterday_are_not_dated_anew_by_the_query() -> None:
+    yesterday, today = (formatdate(NOW - days * 86_400, usegmt=True) for days in (1, 0))
+    text = f"GET\n\n\n\nx-amz-date:{yesterday}\n/b/k".encode()
+    mac = base64.b64encode(hmac.digest(SECRET.encode(), text, "sha1")).decode()
+    url = f"http://{HOST}/b/k?x-amz-date={quote(yesterday)}"
+    with pytest.raises(Denied) as caught:
+        verify(received("GET", url, {"Authorization": f"AWS {AKID}:{mac}", "x-amz-date": today}))
+    assert caught.value.code == "parameter_invalid"

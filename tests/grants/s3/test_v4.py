@@ -536,3 +536,20 @@ def test_aws_vectors_artefact_by_artefact(suite: dict[str, Any], case: dict[str,
     assert sigv4.mac(SUITE, secret, signed, to_sign) == provided
     assert sigv4.holds(SUITE, secret, signed, inbound, iter([inbound.host.encode()]))
     assert not sigv4.holds(SUITE, b"x" + secret, signed, inbound, iter([inbound.host.encode()]))
+
+
+@pytest.mark.parametrize("name", ["x-amz-meta-é", "x-amz-meta-a b", "x-amz-meta-a:b", "x-amz-meta-a\r\nb", "X-Amz-ﬀ"])
+def test_a_parameter_that_could_not_be_a_header_is_refused(name: str) -> None:
+    """Signed or not: it would be kept with the object, and break every answer that carries it."""
+    url = presigned("PUT", f"{URL}?{quote(name)}=1")
+    for target in (url, url.replace("X-Amz-Signature=", "X-Amz-Signature=0")):
+        with pytest.raises(Denied) as caught:
+            S3(RULES).intent(arriving("PUT", target))
+        assert (caught.value.code, said(caught.value)[0]) == ("parameter_invalid", "InvalidArgument")
+
+
+@pytest.mark.parametrize("value", ["a\r\nb", "a\0", "a\u2028b"])
+def test_a_parameter_whose_value_could_not_be_a_headers_is_refused(value: str) -> None:
+    with pytest.raises(Denied) as caught:
+        S3(RULES).intent(arriving("PUT", presigned("PUT", f"{URL}?x-amz-meta-a={quote(value)}")))
+    assert caught.value.code == "parameter_invalid"

@@ -75,11 +75,11 @@ def _checksum(checksum: Checksum) -> list[Node]:
 
 
 def _parts(info: ObjectInfo, table: Sequence[Part], after: int, limit: int) -> list[Node]:
-    """How many there are; and each, by pages, where they have checksums to tell: so S3 does."""
+    """How many there are; and each, by pages, with its checksum where it has one."""
     checksum = info.metadata.checksum
     members: list[Node] = [("PartsCount", info.parts)]
     algorithm = checksum.algorithm if checksum is not None else ""
-    if not algorithm or any(algorithm not in part.digests for part in table):
+    if len(table) != info.parts:  # the table was lost, with the file that it was kept in
         return members
     following = [part for part in table if part.number > after]
     page = following[:limit]
@@ -90,8 +90,9 @@ def _parts(info: ObjectInfo, table: Sequence[Part], after: int, limit: int) -> l
         ("IsTruncated", len(following) > len(page)),
     ]
     for part in page:
-        value = (member_of(algorithm), text_of(part.digests[algorithm]))
-        members.append(("Part", [("PartNumber", part.number), ("Size", part.size), value]))
+        value = part.digests.get(algorithm)
+        told: list[Node] = [] if value is None else [(member_of(algorithm), text_of(value))]
+        members.append(("Part", [("PartNumber", part.number), ("Size", part.size), *told]))
     return members
 
 

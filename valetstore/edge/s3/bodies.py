@@ -54,9 +54,14 @@ def announced(call: Call) -> int:
     proof = call.admission.body
     length = proof.length if proof is not None else length_of(call.inbound)
     if length is None:
-        # S3 takes no body whose length it does not know, though HTTP/1.1 would allow one in chunks.
         raise Denied("parameter_invalid", "Content-Length is missing.").saying("MissingContentLength")
     return length
+
+
+def is_open_ended(call: Call) -> bool:
+    """Whether the body comes in HTTP's own chunks, without a word on its length: it ends where it says."""
+    chunked = call.inbound.header("transfer-encoding") is not None
+    return chunked and call.admission.body is None and length_of(call.inbound) is None
 
 
 async def _read(call: Call, length: int | None, bytes_max: int) -> tuple[bytes, Mapping[str, str]]:

@@ -80,7 +80,7 @@ class S3Calls:
         operation = _OPERATIONS.get(admission.intent.action)
         if operation is None:
             raise Denied("not_implemented").saying("NotImplemented")
-        admission = msgspec.structs.replace(admission, inbound=promoted(admission.inbound))
+        admission = msgspec.structs.replace(admission, inbound=_as_meant(admission.inbound))
         try:
             refusal = partial(self.refusal, inbound=admission.inbound, request_id=request_id)
             reply = await operation(Call(self._services, exchange, admission, on_admitted, refusal))
@@ -106,3 +106,10 @@ class S3Calls:
     def refusal(self, denied: Denied, inbound: Inbound, request_id: str) -> Reply:
         """A refusal as S3's error document."""
         return voice.refusal(denied, inbound, request_id, self._rules)
+
+
+def _as_meant(inbound: Inbound) -> Inbound:
+    """With hoisted headers in their place, and without an expectation that S3 passes over, as it does any other's."""
+    if inbound.header("expect") not in (None, "100-continue", "100-Continue"):
+        inbound = inbound.without_header(b"expect")
+    return promoted(inbound)

@@ -6,24 +6,22 @@ Source: S3's API reference.
 """
 
 import asyncio
-import datetime
 from collections.abc import Sequence
 from functools import partial
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
-from valetstore.conditions import Conditions
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3.bodies import small
 from valetstore.edge.s3.buckets import bucket_of
 from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.changes import changing, require_digest
 from valetstore.edge.s3.heads import refuse_unserved
+from valetstore.edge.s3.removing import Wanted, bound, seconds_of
 from valetstore.edge.s3.voice import saying_of
 from valetstore.edge.s3.xml import Node, malformed, parsed, xml_reply
-from valetstore.encoding import parse_http_date
 from valetstore.errors import Denied
-from valetstore.grants.grant import Admission, Intent
+from valetstore.grants.grant import Intent
 from valetstore.objectkey import KEY_BYTES_MAX, ObjectKey
 
 KEYS_MAX: Final = 1000
@@ -35,13 +33,11 @@ _MEMBERS: Final = frozenset({"Key", "VersionId", "ETag", "LastModifiedTime", "Si
 
 
 class _Entry(NamedTuple):
-    """One object to delete. `size` bytes, `modified` seconds since the epoch: conditions, as `etag` is."""
+    """One object to delete, and what it must be."""
 
     name: str
     version: str | None
-    etag: str | None
-    size: int | None
-    modified: int | None
+    wanted: Wanted
 
 
 async def delete_objects(call: Call) -> Reply:
@@ -78,36 +74,11 @@ async def _delete(call: Call, entry: _Entry) -> None:
     if entry.version not in (None, _NULL):
         raise Denied("not_found", "There is no such version.").saying("NoSuchVersion")
     try:
-        conditions = await _conditions(call, admission, entry)
+        conditions = await bound(call.services.store, admission, entry.wanted)
         await call.services.store.delete(admission, conditions, partial(call.services.recheck, admission))
     except Denied as denied:
         if denied.code != "not_found":
             raise
-
-
-async def _conditions(call: Call, admission: Admission, entry: _Entry) -> Conditions:
-    """What must hold when it is deleted: its entity tag, and so the size and date that were looked at here.
-
-    Raises `not_found`, `precondition_failed`.
-    """
-    if entry.etag is None and entry.size is None and entry.modified is None:
-        return Conditions()
-    opened = await call.services.store.open(admission)
-    info = opened.info
-    opened.close()
-    is_same = (
-        (entry.etag in (None, "*") or _quoted(str(entry.etag)) == info.etag)
-        and entry.size in (None, info.size)
-        and entry.modified in (None, info.modified)
-    )
-    if not is_same:
-        raise Denied("precondition_failed")
-    return Conditions(if_match=(info.etag,))
-
-
-def _quoted(etag: str) -> str:
-    """An entity tag with its quotes; clients send it with and without."""
-    return f'"{etag.strip(chr(34))}"'
 
 
 # --- the document --------------------------------------------------------------------------------------------------
@@ -135,19 +106,16 @@ def _entry(element: Element) -> _Entry:
     return _Entry(
         members["Key"],
         members.get("VersionId") or None,
-        members.get("ETag") or None,
-        None if size is None else int(size),
-        None if modified is None else _seconds(modified),
+        Wanted(
+            members.get("ETag") or None,
+            None if size is None else int(size),
+            None if modified is None else _seconds(modified),
+        ),
     )
 
 
 def _seconds(text: str) -> int:
-    """A date of HTTP's, or an ISO one: SDKs send either."""
-    found = parse_http_date(text)
-    if found is not None:
-        return found
     try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
+        return seconds_of(text)
+    except (ValueError, OverflowError):
         raise malformed("a date is none") from None
-    return int(moment.replace(tzinfo=moment.tzinfo or datetime.UTC).timestamp())

@@ -9,14 +9,14 @@ from typing import Final
 
 import msgspec
 
-from valetstore.conditions import ANY, Conditions
+from valetstore.conditions import Conditions
 from valetstore.edge.replies import Header
-from valetstore.edge.s3.checksums import checksum_headers
+from valetstore.edge.s3.checksums import checksum_headers, text_of
 from valetstore.edge.served import download_headers, kept_of, user_of
 from valetstore.errors import Denied
 from valetstore.grants.grant import Grant
 from valetstore.inbound import Inbound
-from valetstore.storage.promise import Metadata, ObjectInfo
+from valetstore.storage.promise import Metadata, ObjectInfo, Part
 
 META_PREFIX: Final = "x-amz-meta-"
 USER_BYTES_MAX: Final = 2_048
@@ -42,7 +42,7 @@ _ACLS: Final = frozenset(
 _UNSERVED: Final = (
     "x-amz-copy-source-server-side-",
     "x-amz-grant-",
-    # Conditions of directory buckets: a delete must not go on without them.
+    # Conditions that nothing but a delete has.
     "x-amz-if-match-",
     "x-amz-mfa",
     "x-amz-object-lock-",
@@ -76,10 +76,10 @@ def without_framing(coding: str) -> str:
     return ", ".join(part for part in codings if part and part.lower() != "aws-chunked")
 
 
-def refuse_unserved(inbound: Inbound) -> None:
+def refuse_unserved(inbound: Inbound, but: tuple[str, ...] = ()) -> None:
     """Raise where a header asks for what is not done here: `not_implemented`, or in S3's own words.
 
-    Every operation that writes calls this.
+    Every operation that writes calls this; those that do honour a header name it in `but`.
     """
     acl = inbound.header("x-amz-acl")
     if acl is not None and acl not in _ACLS:
@@ -91,7 +91,7 @@ def refuse_unserved(inbound: Inbound) -> None:
         )
     for raw_name, value in inbound.headers:
         name = raw_name.decode("latin-1").lower()
-        if name.startswith(_UNSERVED) or (name == "x-amz-tagging" and value):
+        if name not in but and (name.startswith(_UNSERVED) or (name == "x-amz-tagging" and value)):
             raise unserved_header(name)
     if (inbound.header("x-amz-bucket-object-lock-enabled") or "false").lower() != "false":
         raise unserved_header("x-amz-bucket-object-lock-enabled")
@@ -128,19 +128,28 @@ def read_conditions(inbound: Inbound) -> Conditions:
 
 
 def write_conditions(inbound: Inbound) -> Conditions:
-    """A write's conditions: If-Match, and If-None-Match only as `*`. Raises `not_implemented`."""
-    conditions = Conditions.of(inbound, bare_tags=True)
-    if conditions.if_none_match not in (None, ANY):
-        raise unserved_header("If-None-Match", "Only the value * is served for a write.")
-    return conditions
+    """A write's conditions. Unlike S3, which knows If-None-Match only as `*`, any entity tag is taken."""
+    return Conditions.of(inbound, bare_tags=True)
 
 
 def object_headers(info: ObjectInfo, grant: Grant, inbound: Inbound, *, is_whole: bool) -> list[Header]:
     """The head of a GET or HEAD but for its length; a checksum is told where it is asked for, of the whole only."""
     headers = download_headers(info, grant, META_PREFIX)
-    if is_whole and (inbound.header("x-amz-checksum-mode") or "").upper() == "ENABLED":
+    if is_whole and _wants_checksum(inbound):
         headers += checksum_headers(info.metadata.checksum)
     return headers
+
+
+def part_checksum(info: ObjectInfo, part: Part, inbound: Inbound) -> list[Header]:
+    """The checksum of the one part that is sent, where it is asked for; its type is that of the whole."""
+    checksum = info.metadata.checksum
+    if checksum is None or checksum.algorithm not in part.digests or not _wants_checksum(inbound):
+        return []
+    return checksum_headers(msgspec.structs.replace(checksum, value=text_of(part.digests[checksum.algorithm])))
+
+
+def _wants_checksum(inbound: Inbound) -> bool:
+    return (inbound.header("x-amz-checksum-mode") or "").upper() == "ENABLED"
 
 
 def argument_invalid(said: str, name: str, value: str) -> Denied:

@@ -10,6 +10,7 @@ from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.heads import (
     argument_invalid,
     object_headers,
+    part_checksum,
     read_conditions,
     refuse_unreadable,
     refuse_versions,
@@ -17,17 +18,21 @@ from valetstore.edge.s3.heads import (
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
 from valetstore.inbound import Inbound
-from valetstore.storage.promise import OpenObject
+from valetstore.storage.promise import OpenObject, Part
 from valetstore.storage.uploads import PARTS_MAX
 
 PARTS_COUNT: Final = "x-amz-mp-parts-count"
 
 
 class _Piece(NamedTuple):
-    """A part of an object: its bytes (None: all of it), and of how many parts, 0 where it was not uploaded in parts."""
+    """A part of an object: its bytes (None: all of it), the part as it was uploaded, and of how many.
+
+    None and 0 where the object was not uploaded in parts.
+    """
 
     span: Span | None
-    parts: int
+    part: Part | None = None
+    parts: int = 0
 
 
 async def get_object(call: Call) -> Reply:
@@ -40,13 +45,14 @@ async def get_object(call: Call) -> Reply:
     async def choose(opened: OpenObject) -> Chosen:
         info, further = opened.info, list[Header]()
         if number is not None:
-            span, parts = await _part(opened, number)
-            further += [(PARTS_COUNT, str(parts))] if parts else []
+            span, part, parts = await _part(opened, number)
+            if part is not None:
+                further += [(PARTS_COUNT, str(parts)), *part_checksum(info, part, inbound)]
         elif if_range_holds(inbound, info.etag, info.modified):
             span = requested_span(inbound.header("range"), info.size)
         else:
             span = None
-        is_whole = span is None or span.length == info.size
+        is_whole = (span is None or span.length == info.size) and not further
         headers = object_headers(info, call.admission.grant, inbound, is_whole=is_whole)
         return Chosen(headers + further, span)
 
@@ -78,12 +84,12 @@ async def _part(opened: OpenObject, number: int) -> _Piece:
     size = opened.info.size
     table = await opened.part_table()
     if not table and number == 1:
-        return _Piece(Span(0, size, size) if size else None, 0)
+        return _Piece(Span(0, size, size) if size else None)
     start = 0
     for part in table:
         if part.number == number:
-            return _Piece(Span(start, part.size, size) if part.size else None, len(table))
+            return _Piece(Span(start, part.size, size) if part.size else None, part, len(table))
         start += part.size
-    raise Denied("range_not_satisfiable", f"There is no part {number}.", size=size).saying(
-        "InvalidPartNumber", PartNumberRequested=str(number), ActualPartCount=str(len(table) or 1)
+    raise Denied("part_invalid", f"There is no part {number}.").saying(
+        "InvalidPart", PartNumberRequested=str(number), ActualPartCount=str(len(table) or 1)
     )

@@ -7,7 +7,7 @@ import msgspec
 from valetstore.conditions import Conditions, Outcome
 from valetstore.edge.receive import BodySource
 from valetstore.edge.replies import Reply
-from valetstore.edge.s3.bodies import announced
+from valetstore.edge.s3.bodies import announced, is_open_ended
 from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.checksums import checksum_headers, declared
 from valetstore.edge.s3.heads import (
@@ -17,10 +17,11 @@ from valetstore.edge.s3.heads import (
     unserved_header,
     write_conditions,
 )
+from valetstore.edge.s3.removing import MODIFIED, NOTHING, SIZE, wanted_by
 from valetstore.edge.uploading import Incoming, refuse_early, take_in
 from valetstore.errors import Denied
 from valetstore.policy.body import BodyRules
-from valetstore.storage.promise import MD5
+from valetstore.storage.promise import MD5, ObjectInfo
 
 
 async def put_object(call: Call) -> Reply:
@@ -31,7 +32,7 @@ async def put_object(call: Call) -> Reply:
         # RFC 9110 section 14.4: what would replace the whole by a part is refused. `curl -C` sends it.
         raise unserved_header("content-range")
     promised = declared(inbound)
-    length = announced(call)
+    length = None if is_open_ended(call) else announced(call)
     rules = BodyRules.of(admission, services.config.limits.upload_bytes_max)
     metadata = metadata_of(inbound)
     conditions = write_conditions(inbound)
@@ -62,32 +63,39 @@ async def refuse_unmet(call: Call, conditions: Conditions) -> None:
 
 
 async def delete_object(call: Call) -> Reply:
-    """204 whether or not there was one, as S3 has it; If-Match is for one that is there."""
+    """204 whether or not there was one, as S3 has it; conditions are for one that is there."""
     inbound, admission, services = call.inbound, call.admission, call.services
-    refuse_unserved(inbound)
+    refuse_unserved(inbound, but=(SIZE, MODIFIED))
     refuse_versions(inbound)
-    conditions = write_conditions(inbound)
+    conditions, wanted = write_conditions(inbound), wanted_by(inbound)
     async with services.lease(admission) as lease:
-        await _refuse_unmet_delete(call, conditions)
+        info = await _present(call)
+        if info is not None and not (_proceeds(conditions, info) and wanted.is_met(info)):
+            raise Denied("precondition_failed")
         await lease.committing()
         call.on_admitted()
-        await services.store.delete(admission, conditions, partial(services.recheck, admission))
+        if wanted != NOTHING and info is not None:
+            conditions = msgspec.structs.replace(conditions, if_match=(info.etag,))
+        # An object that comes only now was not asked about: what has conditions does not touch it.
+        if info is not None or (conditions == Conditions() and wanted == NOTHING):
+            await services.store.delete(admission, conditions, partial(services.recheck, admission))
         await lease.commit()
     return Reply(204)
 
 
-async def _refuse_unmet_delete(call: Call, conditions: Conditions) -> None:
-    """A delete that cannot succeed must not reach `committing`."""
+async def _present(call: Call) -> ObjectInfo | None:
+    """The object, None where there is none. Raises `bucket_not_found`."""
     store = call.services.store
     try:
         opened = await store.open(call.admission)
     except Denied as denied:
         if denied.code != "not_found":
             raise
-        await store.buckets.one(call.admission)  # raises `bucket_not_found`
-        if conditions != Conditions():
-            raise Denied("not_found") from None
-        return
+        await store.buckets.one(call.admission)
+        return None
     opened.close()
-    if conditions.judge(opened.info.etag, opened.info.modified, is_read=False) is Outcome.FAILED:
-        raise Denied("precondition_failed")
+    return opened.info
+
+
+def _proceeds(conditions: Conditions, info: ObjectInfo) -> bool:
+    return conditions.judge(info.etag, info.modified, is_read=False) is Outcome.PROCEED

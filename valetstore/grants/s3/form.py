@@ -4,6 +4,7 @@ Rule 1: the form's fields say what is asked, its policy says whether that may be
 Rule 2: a field is there once. `${filename}` is the client's file name, put in before anything is judged, so that what
 the policy allowed is what is stored.
 Rule 3: a form opens its bucket by its own policy alone, never by a key beside it: nothing else signs the fields.
+Rule 4: a policy signs neither path nor query: it allows the upload of the form that it came with, and no operation else.
 
 Sources: Amazon S3 API reference, "Authenticating requests in browser-based uploads using POST" (version 4); Amazon S3
 developer guide, "Browser-based uploads using POST" (version 2).
@@ -22,6 +23,7 @@ from valetstore.grants.postpolicy import Policy, expired, read_policy, with_file
 from valetstore.grants.s3 import session, v2
 from valetstore.grants.s3.address import Address, address_of
 from valetstore.grants.s3.credential import Words, check_day, credential_of, moment_of
+from valetstore.grants.s3.operations import action_of
 from valetstore.grants.s3.proven import Proven
 from valetstore.grants.s3.rules import Rules
 from valetstore.grants.sigv4 import AWS
@@ -33,6 +35,8 @@ V4_SECONDS_MAX: Final = 604_800
 """A version 4 form is good for a week from its date, however late its policy ends."""
 
 FILE: Final = "file"
+ACTION: Final = "PostObject"
+"""S3's name for what a form asks for."""
 
 _V4: Final = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "policy", "x-amz-signature")
 _V2: Final = ("AWSAccessKeyId", "policy", "signature")
@@ -41,6 +45,7 @@ _V2_OWN: Final = frozenset({"awsaccesskeyid", "signature"})
 _TOKEN: Final = "x-amz-security-token"  # noqa: S105 - the name of a field
 _TERMS: Final = "x-valet-"
 _IGNORED: Final = "x-ignore-"
+_CHECKSUM: Final = "x-amz-checksum-"
 _GOOGLE: Final = re.compile(r"x-goog-(?:algorithm|credential|date|signature)|googleaccessid")
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _WORDS: Final = Words("InvalidArgument", "")
@@ -83,14 +88,18 @@ def intent_of(inbound: Inbound, address: Address) -> Intent:
     if "key" not in fields:
         raise _missing("key")
     key = _key(address.bucket, fields["key"])
-    return Intent("write", key.path, key, content_type=fields.get("content-type"), action="PostObject")
+    return Intent("write", key.path, key, content_type=fields.get("content-type"), action=ACTION)
 
 
 def verify_form(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:
     """Prove a form's policy and hold its fields against it.
 
-    Raises `key_malformed`, `signature_mismatch`, `key_expired`, `key_ambiguous`, and as `Policy.check`.
+    Raises `operation_not_allowed`, `key_malformed`, `signature_mismatch`, `key_expired`, `key_ambiguous`, and as
+    `Policy.check`.
     """
+    if action_of(inbound, address_of(inbound, rules)).name != ACTION:
+        said = "A POST policy allows the upload of its form to a bucket, and nothing else."
+        raise Denied("operation_not_allowed", said).saying("AccessDenied", said)
     fields = fields_of(inbound)
     is_v4, is_v2 = (not own.isdisjoint(fields) for own in (_V4_OWN, _V2_OWN))
     if is_v4 and is_v2:
@@ -159,7 +168,9 @@ def _checked(fields: Mapping[str, str], inbound: Inbound, rules: Rules, exempt: 
     policy = read_policy(fields["policy"])
     if inbound.now > policy.expires_at:
         raise expired()
-    policy.check(fields, address_of(inbound, rules).bucket, exempt)
+    # A checksum can only refuse the body that comes with it: S3 lets SDKs send one that no condition names.
+    checksums = {name for name in fields if name.startswith(_CHECKSUM)}
+    policy.check(fields, address_of(inbound, rules).bucket, exempt | checksums)
     return policy
 
 

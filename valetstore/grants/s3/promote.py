@@ -3,10 +3,13 @@
 Rule 1: only what is signed counts. SigV4 signs every parameter; SigV2 signs `x-amz-*`, `content-type` and
 `content-md5` as the header values they stand for.
 Rule 2: a parameter and a header that say different things are refused; that the client repeats one is fine.
+Rule 3: what could not be a header is refused: it would be kept, and then sent to whoever reads the object.
 """
 
+import re
 from typing import Final
 
+from valetstore.encoding import UNSAFE_IN_HEADER
 from valetstore.errors import Denied
 from valetstore.inbound import Inbound
 
@@ -24,6 +27,7 @@ AUTH: Final = frozenset(
 """The parameters that carry the key itself, in lower case."""
 
 _V2_HEADERS: Final = frozenset({"content-type", "content-md5"})
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+", re.ASCII)
 
 
 def promoted(inbound: Inbound) -> Inbound:
@@ -34,10 +38,13 @@ def promoted(inbound: Inbound) -> Inbound:
         lower = name.lower()
         if lower in AUTH or not (lower.startswith("x-amz-") or (is_v2 and lower in _V2_HEADERS)):
             continue
+        if not _NAME.fullmatch(lower) or UNSAFE_IN_HEADER.search(value):
+            said = "A query parameter that stands for a header could not be one."
+            raise Denied("parameter_invalid", said).saying("InvalidArgument", said, ArgumentName=name)
         sent = inbound.header(lower)
         if sent is None:
             further.append((lower.encode("utf-8"), value.encode("utf-8")))
-        elif sent.strip() != value.encode("utf-8").decode("latin-1"):
+        elif sent.strip(" \t") != value.encode("utf-8").decode("latin-1"):
             raise Denied("parameter_invalid", f"The header {lower} differs from what the URL was signed with.").saying(
                 "InvalidArgument", f"The header {lower} differs from the signed query parameter of that name."
             )

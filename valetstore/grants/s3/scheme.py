@@ -12,7 +12,7 @@ from typing import Final
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
 from valetstore.grants.grant import OPERATIONS, Grant, Intent, Proof, Scope
-from valetstore.grants.s3 import form, terms, v2, v4
+from valetstore.grants.s3 import form, terms, v2, v2_headers, v4
 from valetstore.grants.s3.address import Address, address_of
 from valetstore.grants.s3.operations import COPIES, Action, action_of
 from valetstore.grants.s3.promote import promoted
@@ -82,7 +82,7 @@ class S3:
             case "form", _:
                 proven = form.verify_form(inbound, self.rules, keys)
             case _, text if v2.in_header(text):
-                proven = v2.verify_header(inbound, self.rules, keys)
+                proven = v2_headers.verify_header(inbound, self.rules, keys)
             case _:
                 proven = v4.verify_header(inbound, self.rules, keys)
         intent = self.intent(inbound)
@@ -93,7 +93,7 @@ class S3:
 
 def _intent(inbound: Inbound, address: Address, action: Action) -> Intent:
     inbound = promoted(inbound)
-    if action.name == "PostObject":
+    if action.name == form.ACTION:
         return form.intent_of(inbound, address)
     if not address.name:
         prefix = (inbound.parameter("prefix") or "") if action.name in _LISTS else ""

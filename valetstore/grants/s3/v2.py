@@ -72,11 +72,6 @@ def in_header(value: str) -> bool:
     return value.startswith("AWS ")
 
 
-def verify_header(_inbound: Inbound, _rules: Rules, _keys: KeyRing) -> Proven:
-    """Signed headers of this version are recognised so that they can be refused in S3's words. `key_malformed`."""
-    raise unsupported()
-
-
 def verify_query(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:
     """Prove a presigned URL. Raises `key_malformed`, `signature_mismatch`, `key_expired` (of a session),
     `parameter_invalid`.
@@ -93,14 +88,14 @@ def verify_query(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:
     if not any(hmac.compare_digest(signature_of(signer.secret, text), mac) for text in texts):
         shown = next(strings_to_sign(inbound, rules, claim.expires, headers))
         raise mismatch(claim.access_key_id, claim.signature, shown).because(signing_key=signer.key.name)
-    _refuse_unsigned(inbound, headers)
+    refuse_unsigned(inbound, headers)
     return Proven(
         key=signer.key,
         mac=mac,
         # S3 takes the last second as valid.
         not_after=math.nextafter(expires, math.inf),
         session=signer.session,
-        sha256=_payload(headers),
+        sha256=payload_of(headers),
     )
 
 
@@ -127,13 +122,13 @@ def signed_headers(inbound: Inbound) -> dict[bytes, bytes]:
     """
     found: dict[bytes, bytes] = {}
     for name, value in inbound.query:
-        if _is_signed(name.lower()):
+        if is_signed(name.lower()):
             _put(found, name.lower().encode(), value.encode())
     hoisted = frozenset(found)
     for raw_name, raw_value in inbound.headers:
         lower = raw_name.lower()
         # One that was sent beside its parameter says the same, or was refused before (`promote`).
-        if lower not in hoisted and _is_signed(lower.decode("latin-1")):
+        if lower not in hoisted and is_signed(lower.decode("latin-1")):
             _put(found, lower, raw_value)
     return found
 
@@ -188,7 +183,7 @@ def _seconds(text: str) -> int:
     return seconds
 
 
-def _payload(headers: dict[bytes, bytes]) -> bytes | None:
+def payload_of(headers: dict[bytes, bytes]) -> bytes | None:
     """What the body's SHA-256 must be, where the request says it; raises `parameter_invalid` for a framed body."""
     text = headers.get(_SHA256, _UNSIGNED)
     if text == _UNSIGNED:
@@ -198,7 +193,8 @@ def _payload(headers: dict[bytes, bytes]) -> bytes | None:
     return bytes.fromhex(text.decode())
 
 
-def _is_signed(lower: str) -> bool:
+def is_signed(lower: str) -> bool:
+    """Whether a header of this lower-case name is part of what is signed."""
     return lower in _STANDARD or lower.startswith("x-amz-")
 
 
@@ -237,7 +233,8 @@ def _resources(inbound: Inbound) -> tuple[bytes, ...]:
     return tuple(f"?{text}".encode() for text in dict.fromkeys((as_sent, bare)))
 
 
-def _refuse_unsigned(inbound: Inbound, headers: dict[bytes, bytes]) -> None:
+def refuse_unsigned(inbound: Inbound, headers: dict[bytes, bytes]) -> None:
+    """Raise `parameter_invalid` for what this version cannot sign and that would change what is allowed."""
     for name in [name for name, _ in inbound.query if name.lower().startswith("x-valet-")]:
         raise _invalid(name, f"{name} is not signed by version 2: sign this URL with version 4 (AWS4-HMAC-SHA256).")
     if _ATTRIBUTES.encode() in headers:

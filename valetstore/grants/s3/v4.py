@@ -151,7 +151,7 @@ def _check_all_signed(claim: Claim, inbound: Inbound, exempt: frozenset[str]) ->
     if unsigned:
         # What repeats a signed parameter says nothing that was not signed.
         said = {(name.lower(), value.encode().decode("latin-1")) for name, value in inbound.query}
-        unsigned = {name for name in unsigned if (name, (inbound.header(name) or "").strip()) not in said}
+        unsigned = {name for name in unsigned if (name, (inbound.header(name) or "").strip(" \t")) not in said}
     if unsigned:
         raise not_signed(sorted(unsigned))
 

@@ -2,8 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from valetstore.errors import Denied
 from valetstore.storage import checksums
@@ -36,7 +35,7 @@ class Assembly:
     def advance(self, parts: Sequence[Part]) -> bool:
         """Copy on for a moment; whether that was the last of it."""
         until = time.monotonic() + STEP_SECONDS
-        with self._upload() as upload:
+        with self._shelf.going_on(self._parent, self._bucket, self._upload_id) as upload:
             while len(self._rows) < len(parts):
                 self._copy(upload, parts[len(self._rows)], until)
                 if time.monotonic() >= until:
@@ -70,17 +69,6 @@ class Assembly:
             if len(known) == len(found):
                 self.draft.know({name: checksums.combined(name, known)})
         return self.draft.seal([], metadata, self._rows)
-
-    @contextmanager
-    def _upload(self) -> Iterator[int]:
-        try:
-            upload = self._shelf.open_upload(self._parent, self._bucket, self._upload_id)
-        except FileNotFoundError:
-            raise Denied("upload_not_found", bucket=self._bucket) from None
-        try:
-            yield upload
-        finally:
-            os.close(upload)
 
 
 def _other(named: Part) -> Denied:

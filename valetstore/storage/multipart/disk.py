@@ -130,7 +130,7 @@ class DiskUploads:
             raise Denied("part_invalid", f"A part's number is 1 to {PARTS_MAX}.")
         os.close(self._workshop.roots.open_to_write(root, create=False))
         parent, _ = self._find(root, name, upload_id)
-        with self._shelf.upload(parent, root.bucket, upload_id) as upload:
+        with self._shelf.going_on(parent, root.bucket, upload_id) as upload:
             os.utime(upload)  # it is in use
             volume = self._grounds.measure(upload)
             standing = shelf.size_of(upload, shelf.part_entry(number))
@@ -162,7 +162,7 @@ class DiskUploads:
 
     def _parts(self, root: Root, name: str, upload_id: str, after: int, limit: int) -> tuple[list[Part], bool]:
         parent, _ = self._find(root, name, upload_id)
-        with self._shelf.upload(parent, root.bucket, upload_id) as upload:
+        with self._shelf.going_on(parent, root.bucket, upload_id) as upload:
             numbers = [number for number in shelf.numbers(upload) if number > after]
             found = [part.look(upload, number) for number in numbers[:limit]]
         return [one for one in found if one is not None], len(numbers) > limit
@@ -190,7 +190,7 @@ class DiskUploads:
     def _assembly(self, root: Root, name: str, upload_id: str, parts: Sequence[Part]) -> Assembly:
         length = sum(part.size for part in parts)
         parent, _ = self._find(root, name, upload_id)
-        with self._shelf.upload(parent, root.bucket, upload_id) as upload:
+        with self._shelf.going_on(parent, root.bucket, upload_id) as upload:
             os.utime(upload)
         root_fd = self._workshop.roots.open_to_write(root, create=False)
         try:

@@ -80,8 +80,20 @@ class Shelf:
         finally:
             os.close(fd)
 
+    @contextmanager
+    def going_on(self, parent: str, bucket: str, upload_id: str) -> Iterator[int]:
+        """The same, of one that was found a moment ago. Raises `upload_not_found` where it has ended since."""
+        try:
+            fd = self.open_upload(parent, bucket, upload_id)
+        except FileNotFoundError:
+            raise Denied("upload_not_found", bucket=bucket) from None
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
     def open_upload(self, parent: str, bucket: str, folder: str) -> int:
-        """The same, for the caller to close."""
+        """The same as `upload`, for the caller to close."""
         return _open(parent, f"{UPLOADS}/{bucket}/{folder}")
 
     def parent_of(self, root: Root, upload_id: str) -> str:

@@ -1,0 +1,1 @@
+"""S3, seen from its clients: real ones, of many makers, against real gateways."""
