@@ -264,6 +264,7 @@ FORM = b"multipart/form-data; boundary=x"
         ("POST", b"/b?valet=x", {}, False),
         ("POST", b"/b", {b"authorization": b"Bearer x"}, False),
         ("POST", b"/b?delete", {b"content-type": FORM}, False),
+        ("POST", b"/b?%64elete", {b"content-type": FORM}, False),
         ("POST", b"/b/k", {b"content-type": FORM}, False),
         ("POST", b"/b/k?uploads", {}, False),
         ("POST", b"/_valet/release", {b"content-type": FORM}, False),

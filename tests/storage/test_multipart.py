@@ -15,7 +15,9 @@ from valetstore.storage import draft, metadata
 from valetstore.storage.disk import DiskStore
 from valetstore.storage.layout import TEMP_FOLDER
 from valetstore.storage.multipart import collector
+from valetstore.storage.multipart.disk import DiskUploads
 from valetstore.storage.promise import Metadata, Part
+from valetstore.storage.roots import Root
 from valetstore.storage.scrub import Scrub
 from valetstore.storage.uploads import Started
 
@@ -518,6 +520,34 @@ def test_an_upload_into_a_bucket_that_went_is_not_found(tmp_path: Path) -> None:
         assert await code_of(parting.uploads.find(parting.admission, parting.id)) == "upload_not_found"
         with pytest.raises(FileNotFoundError):
             uploads(tmp_path)
+
+    run(store_at(tmp_path), story)
+
+
+@pytest.mark.parametrize("step", ["parts", "a part", "the whole"])
+def test_an_upload_that_ends_just_after_it_was_found_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """It must not read as an object that is not there: who completes again would not look whether it is done."""
+
+    async def story(client: Client) -> None:
+        parting = await with_parts(client, "x", 1)
+        parts = await parting.parts()
+        steps: dict[str, Callable[[], Awaitable[object]]] = {
+            "parts": parting.parts,
+            "a part": lambda: parting.put(2, b"2"),
+            "the whole": lambda: parting.complete(parts),
+        }
+        find = DiskUploads._find
+
+        def found_last(uploads: DiskUploads, root: Root, name: str, upload_id: str) -> tuple[str, Started]:
+            monkeypatch.setattr(DiskUploads, "_find", find)
+            found = find(uploads, root, name, upload_id)
+            assert uploads._close(root, name, upload_id)
+            return found
+
+        monkeypatch.setattr(DiskUploads, "_find", found_last)
+        assert await code_of(steps[step]()) == "upload_not_found"
 
     run(store_at(tmp_path), story)
 

@@ -213,6 +213,9 @@ def _in_words(change: Change) -> str:
             return f"The signature holds without {found}: it was added to the URL after signing."
         case "query":
             return f"The query was rewritten: it came with {found}. Send it exactly as it was signed."
+        case "header" if ":" in found:
+            name, _, value = found.partition(": ")
+            return f"It was signed with the header {name}: {wanted}, and came with {value}."
         case "header":
             return f"It signs the header {found}, which did not come: it holds with {found}: {wanted}."
         case _:

@@ -102,6 +102,8 @@ def sign_s3(config: Config, key: SigningKey, wanted: Wanted, *, as_json: bool) -
     is_form, now = asked.post or method == "POST", int(time.time())
     _refuse_foreign(method, terms, asked, is_form)
     if asked.sigv2:
+        if not config.s3.sigv2:
+            raise ConfigInvalid("--sigv2: the gateway refuses it (s3.sigv2 = false); leave --sigv2 away")
         _refuse_in_v2(method, terms, asked, expires_at=now + expires, is_form=is_form)
     elif expires > V4_SECONDS_MAX:
         raise ConfigInvalid(f"--expires {expires}: signature version 4 allows at most {V4_SECONDS_MAX} seconds (7d)")

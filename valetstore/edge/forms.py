@@ -40,8 +40,7 @@ def is_form(inbound: Inbound) -> bool:
     if inbound.method != "POST":
         return False
     bucket, _, name = inbound.raw_path[1:].partition(b"/")
-    parameters = {part.partition(b"=")[0] for part in inbound.raw_query.split(b"&")}
-    if name or bucket == RESERVED_BUCKET.encode() or b"delete" in parameters:
+    if name or bucket == RESERVED_BUCKET.encode() or "delete" in _parameters(inbound):
         return False
     # Another kind of body may be another dialect's, which its key would say.
     return _is_multipart(inbound) or not (inbound.raw_query or inbound.header("authorization"))
@@ -218,6 +217,14 @@ class Parts:
 def _is_multipart(inbound: Inbound) -> bool:
     kind = (inbound.header("content-type") or "").partition(";")[0]
     return kind.strip().lower() == "multipart/form-data"
+
+
+def _parameters(inbound: Inbound) -> set[str]:
+    """The names in the query, as an operation is known by them; none where it cannot be read."""
+    try:
+        return {name for name, _ in inbound.query}
+    except Denied:
+        return set()
 
 
 def _text(data: bytes) -> str:

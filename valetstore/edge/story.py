@@ -23,7 +23,11 @@ from valetstore.redact import MASK, redact
 # run is taken whole, whether or not the rest follows: so no text is looked at twice.
 _RUN: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*", re.ASCII)
 # Whatever a credential needs to be recognised by `redact`; most user agents have nothing of it.
-_SUSPECT: Final = re.compile(r"eyJ|[=?]|%3d|bearer|sharedkey|aws|['\"]", re.IGNORECASE)
+_SUSPECT: Final = re.compile(
+    r"eyJ|[=?]|%3d|bearer|sharedkey|aws|['\"]|valet1\.|x-(?:amz|goog|auth|valet)-", re.IGNORECASE
+)
+# What a signed URL or a session token has, and hardly a file: a client has escaped the `?` before them.
+_KEYED: Final = re.compile(r"signature(?:=|%3d)|x-amz-security-token|valet1\.", re.IGNORECASE)
 
 _KNOWN = ("dialect", "operation", "signing_key", "key_identity", "subject", "ctx")
 
@@ -140,6 +144,8 @@ class Story:
             path = self._exchange.message.path.partition("?")[0] if self._inbound is None else self._inbound.path
         except Denied:
             path = unquote(self._exchange.message.path.partition("?")[0])
+        if _KEYED.search(path):
+            path = redact(path)
         return _RUN.sub(_masked, path) if path.count(".") >= 2 else path
 
 

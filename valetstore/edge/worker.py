@@ -47,7 +47,7 @@ STORE_WATCH_SECONDS: Final = 2.0
 """How often the store is asked whether its folders are there."""
 STORE_PATIENCE_SECONDS: Final = 10.0
 COLLECT_SECONDS: Final = 3600.0
-"""How often the uploads that nobody finishes are looked for."""
+"""How often the uploads that nobody finishes are looked for, where they may be that old."""
 
 
 class Single(NamedTuple):
@@ -204,9 +204,10 @@ class Worker:
 
     async def _collect_uploads(self) -> None:
         """Uploads in parts that were left lying go, in a thread; of all workers one does it."""
+        pause = min(COLLECT_SECONDS, self._standing.config.storage.multipart_seconds_max)
         while True:
             await asyncio.to_thread(self._store.collector.run)
-            await asyncio.sleep(COLLECT_SECONDS)
+            await asyncio.sleep(pause)
 
 
 def _free_bytes(path: Path) -> float:

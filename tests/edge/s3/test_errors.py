@@ -270,7 +270,7 @@ def test_missing_objects_buckets_and_operations_are_told_apart(s3: Clients) -> N
         ({"x-amz-grant-read": "id=1"}, (501, "NotImplemented"), "x-amz-grant-read"),
         ({"x-amz-write-offset-bytes": "5"}, (501, "NotImplemented"), "x-amz-write-offset-bytes"),
         ({"Content-Range": "bytes 0-0/2"}, (501, "NotImplemented"), "content-range"),
-        ({"If-None-Match": '"abc"'}, (501, "NotImplemented"), "If-None-Match"),
+        ({"x-amz-if-match-size": "1"}, (501, "NotImplemented"), "x-amz-if-match-size"),
     ],
 )
 def test_what_is_not_done_here_is_refused_and_not_passed_over(

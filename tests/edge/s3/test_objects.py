@@ -1,5 +1,6 @@
 """Objects as S3's clients put, get, describe and delete them; and what a presigned URL is worth."""
 
+import datetime
 import hashlib
 import http.client
 import socket
@@ -27,6 +28,11 @@ def client(s3: Clients) -> Any:
     made = s3(**V4)
     made.put_object(Bucket="things", Key="ten", Body=BODY, ContentType="text/plain", Metadata={"Colour": "blue"})
     return made
+
+
+def status_of(response: Any) -> int:
+    """The HTTP status of what boto3 returned."""
+    return int(response["ResponseMetadata"]["HTTPStatusCode"])
 
 
 def code_of(caught: pytest.ExceptionInfo[ClientError]) -> tuple[int, str]:
@@ -111,12 +117,13 @@ def test_a_delete_is_done_whether_or_not_there_was_anything(client: Any) -> None
 
 
 def test_a_body_without_a_length_is_refused(s3: Clients, gate: Gate) -> None:
-    """411, before anything is read."""
+    """411, before anything is read; one in HTTP's own chunks says itself where it ends, as `curl -T -` sends it."""
     url = presigned(s3(**V4), "put_object", "no-length")
-    answer = gate.ask("PUT", url, iter([b"x"]))
-    members = error_of(answer)
-    assert (answer.status, members["Code"]) == (411, "MissingContentLength")
-    assert members["Message"] == "You must provide the Content-Length HTTP header."
+    answer = gate.raw(f"PUT {url.removeprefix(gate.base)} HTTP/1.1\r\nHost: {gate.base[7:]}\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 411 ")
+    assert b"<Code>MissingContentLength</Code><Message>You must provide the Content-Length HTTP header." in answer
+    assert gate.ask("PUT", url, iter([b"x", b"yz"])).status == 200
+    assert s3().get_object(Bucket="things", Key="no-length")["Body"].read() == b"xyz"
 
 
 def test_a_body_that_ends_early_keeps_nothing(s3: Clients, gate: Gate, client: Any) -> None:
@@ -197,9 +204,39 @@ def test_writes_have_conditions(client: Any) -> None:
         client.delete_object(Bucket="things", Key="guarded", IfMatch='"x"')
     assert code_of(caught) == (412, "PreconditionFailed")
     client.delete_object(Bucket="things", Key="guarded", IfMatch=second["ETag"])
+    assert status_of(client.delete_object(Bucket="things", Key="guarded", IfMatch=second["ETag"])) == 204
+
+
+def test_if_none_match_takes_any_entity_tag(client: Any) -> None:
+    """S3 itself knows only `*`."""
+    tag = client.put_object(Bucket="things", Key="one-of", Body=b"1")["ETag"]
     with pytest.raises(ClientError) as caught:
-        client.delete_object(Bucket="things", Key="guarded", IfMatch=second["ETag"])
-    assert code_of(caught) == (404, "NoSuchKey")
+        client.put_object(Bucket="things", Key="one-of", Body=b"2", IfNoneMatch=tag)
+    assert code_of(caught) == (412, "PreconditionFailed")
+    client.put_object(Bucket="things", Key="one-of", Body=b"2", IfNoneMatch='"x"')
+    assert client.get_object(Bucket="things", Key="one-of")["Body"].read() == b"2"
+
+
+def test_a_delete_may_ask_for_a_size_and_a_date(client: Any) -> None:
+    client.put_object(Bucket="things", Key="sized", Body=b"four")
+    modified = client.head_object(Bucket="things", Key="sized")["LastModified"]
+    for wrong in ({"IfMatchSize": 5}, {"IfMatchLastModifiedTime": modified - datetime.timedelta(days=1)}):
+        with pytest.raises(ClientError) as caught:
+            client.delete_object(Bucket="things", Key="sized", **wrong)
+        assert code_of(caught) == (412, "PreconditionFailed")
+    right = {"IfMatchSize": 4, "IfMatchLastModifiedTime": modified}
+    assert status_of(client.delete_object(Bucket="things", Key="sized", **right)) == 204
+    assert status_of(client.delete_object(Bucket="things", Key="sized", IfMatchSize=9)) == 204
+    with pytest.raises(ClientError) as caught:
+        client.head_object(Bucket="things", Key="sized")
+    assert code_of(caught)[0] == 404
+
+
+@pytest.mark.parametrize("name", ["x-amz-if-match-size", "x-amz-if-match-last-modified-time"])
+def test_a_condition_that_cannot_be_read_deletes_nothing(s3: Clients, client: Any, name: str) -> None:
+    client.put_object(Bucket="things", Key="unread", Body=b"x")
+    assert refused(ask(s3, "DELETE", "/things/unread", headers={name: "odd"})) == (400, "InvalidArgument")
+    assert client.get_object(Bucket="things", Key="unread")["Body"].read() == b"x"
 
 
 @pytest.mark.parametrize(
@@ -230,13 +267,13 @@ def test_a_range_beyond_the_object_says_how_large_it_is(s3: Clients, client: Any
 
 
 def test_an_object_in_one_piece_is_its_own_first_part(s3: Clients, client: Any) -> None:
-    """Another part is not satisfiable, none at all is invalid, and a range beside it is refused."""
+    """There is no other part, and a range beside it is refused."""
     got = client.get_object(Bucket="things", Key="ten", PartNumber=1)
     assert (got["Body"].read(), got["ContentRange"]) == (BODY, "bytes 0-9/10")
     assert "PartsCount" not in got
     answer = ask(s3, "GET", "/things/ten?partNumber=2")
     members = error_of(answer)
-    assert (answer.status, members["Code"], members["ActualPartCount"]) == (416, "InvalidPartNumber", "1")
+    assert (answer.status, members["Code"], members["ActualPartCount"]) == (400, "InvalidPart", "1")
     for number in ("0", "10001", "one", "-1", ""):
         assert refused(ask(s3, "GET", f"/things/ten?partNumber={number}")) == (400, "InvalidArgument"), number
     both = ask(s3, "GET", "/things/ten?partNumber=1", headers={"Range": "bytes=0-1"})
@@ -264,7 +301,7 @@ def test_the_parts_of_an_object_are_served_one_by_one(client: Any) -> None:
         start += size
     with pytest.raises(ClientError) as caught:
         client.get_object(Bucket="things", Key=key, PartNumber=4)
-    assert code_of(caught) == (416, "InvalidPartNumber")
+    assert code_of(caught) == (400, "InvalidPart")
 
 
 # --- what an application signs -------------------------------------------------------------------------------------

@@ -35,8 +35,8 @@ _OF_NOTHING: Final[Mapping[str, bytes]] = {
     SHA256: hashlib.sha256(b"").digest(),
 }
 _TRAP: Final = (
-    " It is the checksum of an empty body, put into the URL by an SDK that adds one of its own when it signs: "
-    "set its requestChecksumCalculation (request_checksum_calculation) to WHEN_REQUIRED and sign again."
+    " It is the checksum of an empty body, which some SDKs put into a URL that they sign before there is a body: "
+    "set their requestChecksumCalculation (request_checksum_calculation) to WHEN_REQUIRED and sign again."
 )
 
 

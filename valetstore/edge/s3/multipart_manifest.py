@@ -18,6 +18,8 @@ from valetstore.errors import Denied
 from valetstore.storage.promise import Part
 from valetstore.storage.uploads import PARTS_MAX, Started
 
+_TAGS_MAX: Final = PARTS_MAX * 20
+"""A part has a number, an entity tag, and perhaps a checksum of each kind."""
 PART_BYTES_MIN: Final = 5 * 2**20
 """What every part but the last must have."""
 NUMBER_SENTENCE: Final = f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive"
@@ -33,7 +35,7 @@ class Named(NamedTuple):
 
 def manifest(body: bytes) -> list[Named]:
     """The parts that a CompleteMultipartUpload document names. Raises `parameter_invalid`, `part_invalid`."""
-    named = [_named(element) for element in parsed(body, "CompleteMultipartUpload")]
+    named = [_named(element) for element in parsed(body, "CompleteMultipartUpload", _TAGS_MAX)]
     if not named or len(named) > PARTS_MAX:
         raise malformed(f"it names {len(named)} parts")
     if any(entry.number >= following.number for entry, following in pairwise(named)):

@@ -159,7 +159,11 @@ def _components(text: str) -> tuple[str, str, str]:
     for part in text.split(","):
         name, equals, value = part.strip(" \t").partition("=")
         if not equals or name in found:
-            raise HEADER.about(f'the authorization component "{part.strip()}" is malformed.')
+            # Its text is the client's to see, and not the audit's: it may be a signature that only lacks its `=`.
+            said = f'{HEADER.beginning}the authorization component "{part.strip()}" is malformed.'
+            raise Denied("key_malformed", "A component of its Authorization is malformed.").saying(
+                HEADER.code, said, 400
+            )
         found[name] = value
     if found.keys() != set(_COMPONENTS):
         wanted = "Credential, SignedHeaders, and Signature"

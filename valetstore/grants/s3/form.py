@@ -4,7 +4,7 @@ Rule 1: the form's fields say what is asked, its policy says whether that may be
 Rule 2: a field is there once. `${filename}` is the client's file name, put in before anything is judged, so that what
 the policy allowed is what is stored.
 Rule 3: a form opens its bucket by its own policy alone, never by a key beside it: nothing else signs the fields.
-Rule 4: a policy signs neither path nor query: it allows the upload of the form that it came with, and no operation else.
+Rule 4: a policy signs neither path nor query: it allows the upload of the form that it came with, and nothing else.
 
 Sources: Amazon S3 API reference, "Authenticating requests in browser-based uploads using POST" (version 4); Amazon S3
 developer guide, "Browser-based uploads using POST" (version 2).

@@ -146,6 +146,7 @@ def _axes(asked: _Asked, inbound: Inbound, rules: Rules, hosts: tuple[str, ...])
         _methods(asked),
         _queries(asked),
         _missing(asked, inbound),
+        _other_types(asked, inbound),
         regions,
         _paths(asked),
         _hosts(asked, rules, hosts),
@@ -233,12 +234,23 @@ def _queries(asked: _Asked) -> Iterator[_Option]:
 
 def _missing(asked: _Asked, inbound: Inbound) -> Iterator[_Option]:
     """The signed Content-Type that did not come, with the values that clients send of themselves."""
-    if missing_headers(inbound) != ["content-type"]:
-        return
+    if missing_headers(inbound) == ["content-type"]:
+        yield from _typed(asked, "content-type")
+
+
+def _other_types(asked: _Asked, inbound: Inbound) -> Iterator[_Option]:
+    """A signed Content-Type that came with another value than was signed: clients and libraries add their own."""
+    facts, sent = facts_of(inbound), inbound.header("content-type")
+    if facts is not None and sent is not None and (facts.version == "2" or "content-type" in facts.signed_headers):
+        yield from _typed(asked, f"content-type: {sent}")
+
+
+def _typed(asked: _Asked, found: str) -> Iterator[_Option]:
     guessed = mimetypes.guess_type(_text(asked.path))[0]
+    others = tuple(pair for pair in asked.headers if pair[0].lower() != b"content-type")
     for value in dict.fromkeys([*([guessed] if guessed else []), *_TYPES]):
-        headers = (*asked.headers, (b"content-type", value.encode()))
-        yield _Option(Change("header", "content-type", value), {"headers": headers})
+        headers = (*others, (b"content-type", value.encode()))
+        yield _Option(Change("header", found, value), {"headers": headers})
 
 
 def _regions(inbound: Inbound, rules: Rules) -> Iterator[_Option]:

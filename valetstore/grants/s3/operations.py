@@ -82,7 +82,8 @@ def action_of(inbound: Inbound, address: Address) -> Action:
     named = [name for name, _ in inbound.query if name in _SUB_RESOURCES]
     # `PUT ?partNumber=1&uploadId=x`, `GET ?uploads`: at most one of a request's parameters is a sub-resource.
     sub = named[0] if named else ""
-    if len(set(named)) > 1:
+    # SelectObjectContent has two: what is not served in any reading is not implemented, not contradictory.
+    if len(set(named)) > 1 and any((inbound.method, name) in table for name in named):
         raise Denied("parameter_invalid", f"`{named[0]}` and `{named[1]}` exclude each other.").saying("InvalidRequest")
     action = table.get((inbound.method, sub))
     if action is None:
