@@ -185,9 +185,25 @@ def test_a_signed_content_type_that_was_not_sent_is_found(line: Line) -> None:
     assert "signed headers content-type: image/png, host" in line("inspect", url)
     out = line("inspect", url, "--header", "content-type: text/html", status=1)
     assert "SignedHeaders=content-type%3Bhost" in out
+    assert "It was signed with the header content-type: image/png, and came with text/html." in out
+    assert "PUT /photos/x.png: refused" in out
     strange = url_of(line, "PUT", "/photos/x.png", "--signed-header", "Content-Type: x/strange")
-    assert "It signs headers that did not come: content-type." in line("inspect", strange, status=1)
+    out = line("inspect", strange, status=1)
+    assert "It signs headers that did not come: content-type." in out
+    assert "another secret" not in out
     assert "admitted" in line("inspect", strange, "--header", "Content-Type: x/strange")
+
+
+def test_version_2_signs_that_there_is_no_content_type(line: Line) -> None:
+    url = url_of(line, "PUT", "/photos/x.png", "--sigv2")
+    out = line("inspect", url, "--header", "Content-Type: image/png", status=1)
+    assert "It was signed without the header content-type, and came with image/png: do not send it." in out
+
+
+def test_a_url_that_was_cut_is_found_by_its_signature(line: Line) -> None:
+    out = line("inspect", url_of(line)[:-3], status=1)
+    assert "Its signature has 61 characters, and not 64" in out
+    assert "another secret" not in out
 
 
 def test_the_checksum_of_an_empty_body_is_a_trap_that_is_named(line: Line) -> None:
@@ -218,6 +234,9 @@ def test_a_session_is_named_and_its_token_masked(line: Line) -> None:
     key = Key(made["access_key_id"], made["secret_access_key"].encode(), made["session_token"])
     url = presign_v4(key, Request("GET", BASE, "/a/b"), now=int(time.time()), expires=60, region="us-east-1")
     assert "by temporary credentials" in line("inspect", url)
+    assert "ends with its session" not in line("inspect", url)
+    longer = presign_v4(key, Request("GET", BASE, "/a/b"), now=int(time.time()), expires=86_400, region="us-east-1")
+    assert re.search(r"ends with its session, .* \((59m|1h)", line("inspect", longer))
     out = line("inspect", url, "--method", "PUT", status=1)
     assert made["session_token"] not in out
     assert quote(made["session_token"]) not in out

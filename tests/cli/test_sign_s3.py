@@ -188,6 +188,16 @@ def test_what_s3_cannot_say_is_refused_with_the_reason(line: Line, arguments: li
     assert said in line.refused("sign", "--scheme", "s3", *arguments)
 
 
+@pytest.mark.parametrize("what", [("GET", "/a/b"), ("POST", "/a/b")])
+def test_version_2_is_not_signed_for_a_gateway_that_refuses_it(
+    line: Line, tmp_path: Path, what: tuple[str, ...]
+) -> None:
+    config = tmp_path / "off.toml"
+    config.write_text("[s3]\nsigv2 = false\n")
+    said = line.refused("sign", "--scheme", "s3", *what, "--sigv2", "--config", str(config))
+    assert said == "--sigv2: the gateway refuses it (s3.sigv2 = false); leave --sigv2 away"
+
+
 @pytest.mark.parametrize("option", ["--post", "--html", "--sigv2", "--signed-header=a: b", "--success-status=201"])
 def test_options_of_s3_need_its_scheme(line: Line, option: str) -> None:
     assert f"{option.partition('=')[0]}: needs --scheme s3" in line.refused("sign", "GET", "/a/b", option)

@@ -3,10 +3,12 @@
 import asyncio
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.gate import Gate
+from valetstore.config import Storage
 
 from .contract import Client
 from .contract_uploads import Parting
@@ -35,3 +37,11 @@ def test_an_abandoned_upload_is_gone_soon_after_a_start(start: Start, workers: i
     gate.start()
     assert gate.says("collected 1 abandoned uploads")
     assert [path.name for path in folder.iterdir()] == [new]
+
+
+@pytest.mark.parametrize(("left_alone", "pause"), [(60, 60), (604_800, 3600)])
+def test_what_is_left_alone_goes_an_hour_late_at_most_and_never_after_twice_its_time(
+    tmp_path: Path, left_alone: int, pause: int
+) -> None:
+    store = store_at(tmp_path / "data", storage=Storage(multipart_seconds_max=left_alone))
+    assert store.collector.pause_seconds == pause

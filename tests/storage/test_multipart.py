@@ -563,6 +563,24 @@ def test_a_start_in_a_bucket_that_is_read_only_is_refused(tmp_path: Path) -> Non
     run(store_at(tmp_path / "data", {"far": Bucket(root=str(root), read_only=True)}), story, "far")
 
 
+@pytest.mark.parametrize("call", ["rename", "fsync"])
+def test_an_upload_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Its client asks again and again: what each try leaves would fill a disk that is nearly full."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def story(client: Client) -> None:
+        await Parting.started(client, "x")
+        before = uploads(tmp_path)
+        with monkeypatch.context() as full:
+            full.setattr(os, call, refused)
+            assert await code_of(Parting.started(client, "y")) in ("storage_full", "storage_error")
+        assert uploads(tmp_path) == before
+
+    run(store_at(tmp_path), story)
+
+
 def test_a_part_is_durable_before_it_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(client: Client) -> None:
         parting = await Parting.started(client, "x")

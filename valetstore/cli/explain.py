@@ -142,6 +142,9 @@ def _lines(found: Judgement) -> Iterator[str]:
         grant = found.admission.grant
         yield f"Signing key {grant.signing_key}, key identity {grant.identity.hex()}."
         yield from (f"  {line}" for line in _of_the_profile(found.admission, _own_uses(found)))
+        if found.s3 is not None:
+            ends = explain_s3.ends_early(found.s3.facts, grant.not_after, found.inbound.now)
+            yield from (f"  {line}" for line in ends)
     if found.denied is not None:
         yield from _refusal(found, found.denied)
     else:

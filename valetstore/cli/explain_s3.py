@@ -35,6 +35,7 @@ _MEND: Final = {
 }
 _UNSIGNED: Final = "Do not send these headers, or have them signed: tell the SDK of them when it presigns."
 _WHOLE: Final = "Take the whole of what the SDK has made; in a shell, put a URL in single quotes."
+_SIGNATURE_CHARACTERS: Final = 64
 _ENTITY: Final = b"&amp;"
 _SHAPES: Final = frozenset({"object_key_invalid", "target_invalid", "not_implemented", "method_not_allowed"})
 """What is refused before its signature is looked at."""
@@ -64,11 +65,13 @@ _TOKEN: Final = re.compile(r"(?i)(x-amz-security-token(?:=|:))[^&\n]+")
 class Explained(NamedTuple):
     """What was found out about a key of S3's: what it says, the `changes` that would make its signature hold.
 
-    `canonical` is what we computed, "" where it was not needed; `difference` is where another one differs.
+    `causes` keep any signature from holding. `canonical` is what we computed, "" where it was not needed; `difference`
+    is where another one differs.
     """
 
     facts: Facts
     changes: tuple[Change, ...] = ()
+    causes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     canonical: str = ""
     difference: Difference | None = None
@@ -87,9 +90,9 @@ def explained(
     canonical = members.get("CanonicalRequest") or members.get("StringToSign", "")
     changes = holding(inbound, rules, keys, hosts) if denied is not None and _may_be_rewritten(inbound, denied) else ()
     difference = first_difference(canonical, theirs) if theirs is not None and canonical else None
-    notes = tuple(_notes(inbound, facts))
+    causes, notes = tuple(_causes(inbound, facts)), tuple(_notes(inbound, facts))
     compared = theirs is not None and bool(canonical)
-    return Explained(facts, changes, notes, _masked(canonical), difference, compared)
+    return Explained(facts, changes, causes, notes, _masked(canonical), difference, compared)
 
 
 def _may_be_rewritten(inbound: Inbound, denied: Denied) -> bool:
@@ -141,7 +144,7 @@ def why(found: Explained, denied: Denied | None) -> Iterator[str]:
     if len(found.changes) > 1:
         yield "Only all of these together make it hold."
     if denied is not None and denied.said is not None and denied.said.code == _MISMATCH:
-        if not found.changes:
+        if not found.changes and not found.causes:
             yield _UNEXPLAINED
         yield "What was computed here:"
         yield from (f"  | {line}" for line in found.canonical.split("\n"))
@@ -152,7 +155,14 @@ def why(found: Explained, denied: Denied | None) -> Iterator[str]:
         yield f"  given: {_masked(theirs)}"
     elif found.compared:
         yield "It is the same as the given one: only the secret can be another."
+    yield from found.causes
     yield from found.notes
+
+
+def ends_early(facts: Facts, not_after: float, now: float) -> Iterator[str]:
+    """A URL that says more than its session allows."""
+    if facts.with_session and facts.expires_at is not None and not_after < facts.expires_at:
+        yield f"ends with its session, {http_date(int(not_after))} ({_distance(not_after, now)})"
 
 
 def mend(found: Explained, denied: Denied) -> str:
@@ -175,7 +185,7 @@ def as_json(found: Explained) -> dict[str, object]:
     facts = found.facts._asdict() | {"terms": dict(found.facts.terms)}
     return facts | {
         "would_hold": [change._asdict() for change in found.changes],
-        "notes": list(found.notes),
+        "notes": [*found.causes, *found.notes],
         "computed": found.canonical or None,
         "difference": None if found.difference is None else _difference(found.difference),
     }
@@ -185,10 +195,16 @@ def _difference(found: Difference) -> dict[str, object]:
     return found._asdict() | {"ours": _masked(found.ours), "theirs": _masked(found.theirs)}
 
 
-def _notes(inbound: Inbound, facts: Facts) -> Iterator[str]:
+def _causes(inbound: Inbound, facts: Facts) -> Iterator[str]:
     gone = missing_headers(inbound)
     if gone:
         yield f"It signs headers that did not come: {', '.join(gone)}. Send them as they were signed; --header judges."
+    signature = next((value for name, value in inbound.query if name.lower() == "x-amz-signature"), None)
+    if facts.version == "4" and signature is not None and len(signature) != _SIGNATURE_CHARACTERS:
+        yield f"Its signature has {len(signature)} characters, and not {_SIGNATURE_CHARACTERS}: {_WHOLE}"
+
+
+def _notes(inbound: Inbound, facts: Facts) -> Iterator[str]:
     if signs_empty_checksum(inbound):
         yield _EMPTY_CHECKSUM
     if facts.version == "2" and facts.carrier == "query":
@@ -210,11 +226,13 @@ def _in_words(change: Change) -> str:
         case "path":
             return f"The path was signed as {wanted}, and came as {found}: send it exactly as it was signed."
         case "query" if found.startswith("the parameter"):
-            return f"The signature holds without {found}: it was added to the URL after signing."
+            return f"The signature holds without {found}: added to the URL after signing."
         case "query":
             return f"The query was rewritten: it came with {found}. Send it exactly as it was signed."
         case "header" if ":" in found:
             name, _, value = found.partition(": ")
+            if not wanted:
+                return f"It was signed without the header {name}, and came with {value}: do not send it."
             return f"It was signed with the header {name}: {wanted}, and came with {value}."
         case "header":
             return f"It signs the header {found}, which did not come: it holds with {found}: {wanted}."

@@ -46,8 +46,6 @@ log = logging.getLogger(__name__)
 STORE_WATCH_SECONDS: Final = 2.0
 """How often the store is asked whether its folders are there."""
 STORE_PATIENCE_SECONDS: Final = 10.0
-COLLECT_SECONDS: Final = 3600.0
-"""How often the uploads that nobody finishes are looked for, where they may be that old."""
 
 
 class Single(NamedTuple):
@@ -204,10 +202,9 @@ class Worker:
 
     async def _collect_uploads(self) -> None:
         """Uploads in parts that were left lying go, in a thread; of all workers one does it."""
-        pause = min(COLLECT_SECONDS, self._standing.config.storage.multipart_seconds_max)
         while True:
             await asyncio.to_thread(self._store.collector.run)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._store.collector.pause_seconds)
 
 
 def _free_bytes(path: Path) -> float:

@@ -33,7 +33,8 @@ class BodyRules(msgspec.Struct, frozen=True):
             raise Denied("too_large", f"At most {limit} bytes.", size_max=limit)
         promised = promised_digests(admission.inbound)
         if grant.sha256 is not None:
-            promised += (("sha256", grant.sha256),)
+            # What was signed is judged first, as by S3: whoever changed the body may have changed a header too.
+            promised = (("sha256", grant.sha256), *promised)
         return cls(grant.length_min, limit, promised)
 
     @property

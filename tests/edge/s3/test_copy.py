@@ -249,8 +249,29 @@ def test_a_single_use_copy_is_made_once(s3: Clients, gate: Gate, client: Any) ->
     assert gate.ask("PUT", url, b"", headers).code == "key_used"
 
 
+def test_a_copy_is_of_the_whole_source(s3: Clients) -> None:
+    """A Range would be passed over otherwise, and more be copied than was asked for."""
+    answer = ask(s3, "PUT", "/things/ranged", b"", {"x-amz-copy-source": PATH, "Range": "bytes=0-2"})
+    assert refused(answer) == (400, "InvalidArgument")
+    assert b"<ArgumentName>Range</ArgumentName><ArgumentValue>bytes=0-2</ArgumentValue>" in answer.body
+    assert ask(s3, "GET", "/things/ranged").status == 404
+
+
 def test_a_copy_has_no_body(s3: Clients, client: Any) -> None:
     """One that has is no copy that S3 knows."""
     answer = ask(s3, "PUT", "/things/with-body", b"body", {"x-amz-copy-source": PATH})
     assert answer.status == 400
     assert ask(s3, "GET", "/things/with-body").status == 404
+
+
+def test_a_run_of_spaces_in_a_source_is_escaped_or_refused(s3: Clients) -> None:
+    """A signature takes a run for one space: a URL for `s p` must not copy `s  p`."""
+    for name in ("s p", "s  p"):
+        s3().put_object(Bucket="things", Key=name, Body=name.encode())
+    headers = {"x-amz-copy-source": "/things/s p"}
+    assert ask(s3, "PUT", "/things/spaced", headers=headers).status == 200
+    assert s3().get_object(Bucket="things", Key="spaced")["Body"].read() == b"s p"
+    for raw in ("/things/s  p", "/things/s\tp"):
+        assert refused(ask(s3, "PUT", "/things/spaced", headers={"x-amz-copy-source": raw})) == (400, "InvalidArgument")
+    assert ask(s3, "PUT", "/things/spaced", headers={"x-amz-copy-source": "/things/s%20%20p"}).status == 200
+    assert s3().get_object(Bucket="things", Key="spaced")["Body"].read() == b"s  p"

@@ -135,6 +135,15 @@ def test_only_who_may_write_to_the_whole_bucket_sets_its_rules(s3: Clients) -> N
     assert client.get_bucket_cors(Bucket="ruled")["CORSRules"] == RULES
 
 
+@pytest.mark.parametrize("profile", [Profile(create_only=True), Profile(types=("image/*",))])
+def test_a_key_that_is_only_for_some_uploads_does_not_set_them(s3: Clients, profile: Profile) -> None:
+    """They hold for all who use the bucket."""
+    client = s3(profile=profile)
+    assert refused(client.put_bucket_cors, Bucket="ruled", CORSConfiguration={"CORSRules": RULES}).status == 403
+    assert refused(client.delete_bucket_cors, Bucket="ruled").status == 403
+    assert client.get_bucket_cors(Bucket="ruled")["CORSRules"] == RULES
+
+
 def test_a_preflight_is_answered_by_the_rules(s3: Clients) -> None:
     """The first rule that allows the origin, the method and every header; no key is asked for."""
     answer = preflight(s3.gate, "/ruled/x", "X-Amz-Date, content-type", origin=APP, method="PUT")

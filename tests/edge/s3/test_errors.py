@@ -253,6 +253,8 @@ def test_missing_objects_buckets_and_operations_are_told_apart(s3: Clients) -> N
     assert members["ResourceType"] == "OBJECT"
     assert "allow" in answer.headers
     assert refused(ask(s3, "GET", "/things/present?acl")) == (501, "NotImplemented")
+    assert refused(ask(s3, "POST", "/things/present?select&select-type=2")) == (501, "NotImplemented")
+    assert refused(ask(s3, "GET", "/things/present?acl&uploadId=x")) == (400, "InvalidRequest")
     assert refused(ask(s3, "GET", "/things/present?versionId=abc")) == (404, "NoSuchVersion")
     assert refused(ask(s3, "GET", "/things/present?versionId=")) == (400, "InvalidArgument")
     assert ask(s3, "GET", "/things/present?versionId=null").body == b"x"

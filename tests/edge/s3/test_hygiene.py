@@ -8,7 +8,7 @@ import pytest
 
 from tests.edge.s3.conftest import Clients
 from tests.edge.s3.signed import presigned
-from valetstore.edge.s3.xml import TAGS_MAX, parsed
+from valetstore.edge.s3.xml import ATTRIBUTES_MAX, TAGS_MAX, parsed
 from valetstore.errors import Denied
 from valetstore.grants.s3.session import mint
 
@@ -47,3 +47,15 @@ def test_a_document_of_too_many_elements_is_not_read() -> None:
         assert caught.value.said is not None
         assert caught.value.said.code == "MalformedXML"
         assert caught.value.evidence["reason"] == "it has too many elements"
+
+
+@pytest.mark.parametrize("between", ["", " \r\n\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_document_of_too_many_attributes_is_not_read(between: str, encoding: str) -> None:
+    """One element of many holds up every thread for seconds: the parser lets no other run meanwhile."""
+    many = " ".join(f"a{number}{between}={between}'>'" for number in range(ATTRIBUTES_MAX + 1))
+    with pytest.raises(Denied) as caught:
+        parsed(f"<Delete {many}/>".encode(encoding), "Delete", 10 * ATTRIBUTES_MAX)
+    assert caught.value.said is not None
+    assert caught.value.said.code == "MalformedXML"
+    assert caught.value.evidence["reason"] == "it has too many attributes"

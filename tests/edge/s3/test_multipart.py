@@ -50,6 +50,10 @@ def test_parts_come_in_any_order_and_the_last_of_a_number_counts(s3: Clients) ->
     assert whole.body() == b"".join(bodies)
     piece = whole.client.get_object(Bucket=BUCKET, Key="order", PartNumber=2)
     assert (piece["PartsCount"], piece["Body"].read()) == (3, filled(2))
+    # They are counted on when they are read: the seventh that was sent is the third there is.
+    assert whole.client.get_object(Bucket=BUCKET, Key="order", PartNumber=3)["Body"].read() == b"end"
+    with refused("InvalidPart", 400):
+        whole.client.get_object(Bucket=BUCKET, Key="order", PartNumber=7)
 
 
 @pytest.mark.parametrize("style", ["path", "virtual"])

@@ -118,6 +118,13 @@ def test_a_part_has_the_checksum_that_the_upload_was_begun_with(s3: Clients) -> 
     whole.complete()
 
 
+def test_an_upload_without_a_checksum_is_completed_whatever_is_said_of_one(s3: Clients) -> None:
+    """Some clients send that of the document, as of any other body; S3 does not look at it."""
+    whole = Whole(s3(request_checksum_calculation="when_required"), "sums/without").begin()
+    whole.part(1, b"x")
+    whole.complete(ChecksumCRC32="AAAAAA==")
+
+
 def test_the_parts_of_a_whole_crc_need_no_checksum_of_their_own(s3: Clients) -> None:
     client = s3(request_checksum_calculation="when_required")
     whole = Whole(client, "sums/plain").begin(ChecksumAlgorithm="CRC64NVME")

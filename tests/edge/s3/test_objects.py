@@ -276,8 +276,9 @@ def test_an_object_in_one_piece_is_its_own_first_part(s3: Clients, client: Any) 
     assert (answer.status, members["Code"], members["ActualPartCount"]) == (400, "InvalidPart", "1")
     for number in ("0", "10001", "one", "-1", ""):
         assert refused(ask(s3, "GET", f"/things/ten?partNumber={number}")) == (400, "InvalidArgument"), number
-    both = ask(s3, "GET", "/things/ten?partNumber=1", headers={"Range": "bytes=0-1"})
-    assert refused(both) == (400, "InvalidRequest")
+    for number in ("1", "0"):
+        both = ask(s3, "GET", f"/things/ten?partNumber={number}", headers={"Range": "bytes=0-1"})
+        assert refused(both) == (400, "InvalidRequest")
 
 
 def test_the_parts_of_an_object_are_served_one_by_one(client: Any) -> None:

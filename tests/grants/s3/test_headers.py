@@ -346,7 +346,53 @@ def test_framing_is_proved_by_the_body() -> None:
     assert proof.length == 5
 
 
-@pytest.mark.parametrize("trailer", ["x-amz-meta-a", "etag", "x-amz-checksum-crc32, x-custom"])
+def test_a_chunk_whose_signature_differs_is_told_the_request() -> None:
+    headers = _framed("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", **{"x-amz-decoded-content-length": "1"})
+    proof = prove_headers(arriving("PUT", URL, headers)).body
+    assert proof is not None
+    with pytest.raises(Denied) as caught:
+        proof.feed(b"1;chunk-signature=" + b"0" * 64 + b"\r\nx\r\n")
+    assert caught.value.said is not None
+    members = dict(caught.value.said.members)
+    assert members["CanonicalRequest"].startswith("PUT\n")
+    assert bytes.fromhex(members["CanonicalRequestBytes"]).decode() == members["CanonicalRequest"]
+
+
+def test_a_signature_of_an_unsaid_body_that_differs_asks_for_the_header() -> None:
+    headers = signed("GET")
+    del headers["X-Amz-Content-SHA256"]
+    denied = refusal(arriving("GET", URL, headers))
+    said_of_it = "Missing required header for this request: x-amz-content-sha256"
+    assert (denied.code, *said(denied)) == ("signature_mismatch", "InvalidRequest", said_of_it, 400)
+
+
+@pytest.mark.parametrize("length", ["five", "-1", "5.0", ""])
+def test_a_decoded_length_is_a_number(length: str) -> None:
+    denied = refusal(arriving("PUT", URL, _framed(**{"x-amz-decoded-content-length": length})))
+    assert said(denied) == ("MissingContentLength", "You must provide the Content-Length HTTP header.", 411)
+
+
+@pytest.mark.parametrize("trailer", ["x-amz-checksum-crc32,", "x-amz-checksum-crc32,,", "X-Amz-Checksum-Crc32"])
+def test_commas_behind_the_trailers_count_for_nothing(trailer: str) -> None:
+    """Only there: S3 refuses an empty name before another."""
+    headers = _framed(**{"x-amz-decoded-content-length": "1", "x-amz-trailer": trailer})
+    proof = prove_headers(arriving("PUT", URL, headers)).body
+    assert proof is not None
+    proof.feed(b"1\r\nx\r\n0\r\nx-amz-checksum-crc32:jNxjhw==\r\n\r\n")
+    assert proof.finish() == {"x-amz-checksum-crc32": "jNxjhw=="}
+
+
+@pytest.mark.parametrize(
+    "trailer",
+    [
+        "x-amz-meta-a",
+        "etag",
+        "x-amz-checksum-crc32, x-custom",
+        ",x-amz-checksum-crc32",
+        "x-amz-checksum-crc32, ,",
+        ", x-amz-checksum-crc32, ,",
+    ],
+)
 def test_only_checksums_come_as_trailers(trailer: str) -> None:
     headers = _framed(**{"x-amz-decoded-content-length": "5", "x-amz-trailer": trailer})
     assert said(refusal(arriving("PUT", URL, headers)))[0] == "InvalidRequest"

@@ -236,3 +236,12 @@ def test_what_could_never_be_a_session_is_not_minted(wrong: dict[str, Any]) -> N
 def test_a_signing_key_without_a_token_is_itself() -> None:
     signer = session.signer_of(identity().access_key, None, ring(), 0)
     assert (signer.key.name, signer.secret, signer.session) == ("web", identity().secret_key.encode(), None)
+
+
+def test_a_session_does_not_outlive_what_its_signing_key_may_sign() -> None:
+    """`keys session` refuses it; a token that was made elsewhere, or before, opens nothing until its last part."""
+    keys, token = ring(Profile(ttl_seconds_max=3600)), minted()
+    begin = END - 3600 - session.CLOCK_SECONDS
+    denied = refused(token.token, token.access_key, begin - 1, keys)
+    assert (denied.code, denied.evidence["signing_key"]) == ("ttl_too_long", "web")
+    assert session.signer_of(token.access_key, token.token, keys, begin).session is not None

@@ -51,6 +51,7 @@ def stored_rules(buckets: Buckets, bucket: str) -> Sequence[StoredRule] | None:
 
 async def put_bucket_cors(call: Call) -> Reply:
     """Keep rules, in place of all that were kept."""
+    _refuse_uploader(call)
     require_digest(call.inbound)
     call.on_admitted()
     rules = rules_in(await small(call, _BYTES_MAX))
@@ -68,8 +69,18 @@ async def get_bucket_cors(call: Call) -> Reply:
     return xml_reply("CORSConfiguration", [("CORSRule", _node(rule)) for rule in rules])
 
 
+def _refuse_uploader(call: Call) -> None:
+    """Rules hold for all who use the bucket: a key for uploads of one kind, or only for new names, does not set them."""
+    grant = call.admission.grant
+    if grant.create_only or grant.types:
+        raise Denied(
+            "operation_not_allowed", "A key that is only for some uploads does not change a bucket's settings."
+        )
+
+
 async def delete_bucket_cors(call: Call) -> Reply:
     """Keep none; the operator's hold again."""
+    _refuse_uploader(call)
     async with changing(call):
         await call.services.store.buckets.keep(call.admission, SETTING, None)
     return Reply(204)

@@ -91,10 +91,13 @@ def declared(inbound: Inbound) -> Declared:
     trailers = [name.strip().lower() for name in (inbound.header("x-amz-trailer") or "").split(",") if name.strip()]
     for name in (*sent, *trailers):
         if name.removeprefix(PREFIX) not in ALGORITHMS:
-            where = name if name in sent else "x-amz-trailer"
-            raise _invalid(f"The value specified in the {where} header is not supported")
+            if name in sent:
+                raise _invalid(f"The algorithm type you specified in {PREFIX} header is invalid.")
+            raise _invalid("The value specified in the x-amz-trailer header is not supported")
     if len(sent) + len(trailers) > 1:
-        raise _invalid("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+        said = f"Expecting a single {PREFIX} header"
+        is_one_of_each = len(sent) == len(trailers) == 1
+        raise _invalid(said if is_one_of_each else f"{said}. Multiple checksum Types are not allowed.")
     algorithm = (*sent, *trailers)[0].removeprefix(PREFIX) if sent or trailers else ""
     _check_sdk_algorithm(inbound, algorithm)
     value = _decoded(sent[0], inbound.header(sent[0]) or "", algorithm, "header") if sent else None

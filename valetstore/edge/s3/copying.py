@@ -48,6 +48,9 @@ class _Plan(NamedTuple):
 async def copy_object(call: Call) -> Reply:
     """One object as another. A long copy begins its answer before it is done."""
     refuse_unserved(call.inbound)
+    part = call.inbound.header("range")
+    if part is not None:
+        raise argument_invalid("RANGE is not supported in Copy!", "Range", part)
     await bodies.empty(call)
     opened = await open_source(call)
     try:
@@ -79,6 +82,9 @@ def source_of(inbound: Inbound) -> ObjectKey:
     values = inbound.header_values(SOURCE)
     text = values[0] if values else ""
     path, _, query = text.encode("latin-1").partition(b"?")
+    if b" ".join(path.split()) != path:
+        # SigV4 signs any run of white space as one: written raw, it could be another object's name.
+        raise argument_invalid("Copy Source must be URL encoded: it has a run of white space.", SOURCE, text)
     path = path.replace(b"+", b"%20")  # as Amazon reads it; s5cmd writes a space so
     try:
         key = ObjectKey.parse(f"/{percent_decode(path).removeprefix('/')}")

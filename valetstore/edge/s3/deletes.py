@@ -45,7 +45,7 @@ async def delete_objects(call: Call) -> Reply:
     refuse_unserved(call.inbound)
     require_digest(call.inbound)
     call.on_admitted()
-    entries, quiet = _asked(await small(call, _BYTES_MAX))
+    entries, quiet = await asyncio.to_thread(_asked, await small(call, _BYTES_MAX))
     await call.services.store.buckets.one(call.admission)
     told: list[Node] = []
     async with changing(call):

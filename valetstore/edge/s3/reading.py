@@ -66,6 +66,9 @@ def _part_number(inbound: Inbound) -> int | None:
     text = inbound.parameter("partNumber")
     if text is None:
         return None
+    if inbound.header("range") is not None:
+        said = "Cannot specify both Range header and partNumber query parameter"
+        raise Denied("parameter_invalid", said).saying("InvalidRequest", said)
     try:
         number = wire_int(text)
     except ValueError:
@@ -73,21 +76,18 @@ def _part_number(inbound: Inbound) -> int | None:
     if not 1 <= number <= PARTS_MAX:
         said = f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive"
         raise argument_invalid(said, "partNumber", text)
-    if inbound.header("range") is not None:
-        said = "Cannot specify both Range header and partNumber query parameter"
-        raise Denied("parameter_invalid", said).saying("InvalidRequest", said)
     return number
 
 
 async def _part(opened: OpenObject, number: int) -> _Piece:
-    """The part that was uploaded under this number; an object in one piece is its own first part."""
+    """The part in this place: S3 counts on, where numbers were left out. One piece is its own first part."""
     size = opened.info.size
     table = await opened.part_table()
     if not table and number == 1:
         return _Piece(Span(0, size, size) if size else None)
     start = 0
-    for part in table:
-        if part.number == number:
+    for place, part in enumerate(table, 1):
+        if place == number:
             return _Piece(Span(start, part.size, size) if part.size else None, part, len(table))
         start += part.size
     raise Denied("part_invalid", f"There is no part {number}.").saying(

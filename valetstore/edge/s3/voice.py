@@ -4,6 +4,7 @@ Rule 1: a member holds what the client itself sent or what is public; never a se
 Rule 2: our own code goes along in X-Valet-Error, whatever S3's is.
 """
 
+import base64
 import datetime
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -114,7 +115,10 @@ def _digest(denied: Denied, inbound: Inbound) -> Saying | None:
         return Saying("XAmzContentSHA256Mismatch", members=members)
     if denied.evidence.get("digest") == "md5":
         expected = inbound.header("content-md5") or ""
-        return Saying("BadDigest", members=(("ExpectedDigest", expected), ("CalculatedDigest", computed)))
+        if inbound.method == "PUT":  # S3 writes it in base64 of a document alone
+            expected = base64.b64decode(expected).hex()
+        calculated = base64.b64encode(bytes.fromhex(computed)).decode()
+        return Saying("BadDigest", members=(("ExpectedDigest", expected), ("CalculatedDigest", calculated)))
     return Saying("BadDigest", denied.text)
 
 

@@ -2,7 +2,8 @@
 
 Rule 1: what is written is escaped here, and nothing that XML 1.0 cannot hold leaves this file.
 Rule 2: what is read may be in S3's namespace or in none, as AWS takes it.
-Rule 3: what is read is counted first: of a million elements a tree is made at the expense of all other requests.
+Rule 3: what is read is counted first: of a million elements or attributes a tree is made at the expense of all other
+requests, in whatever thread.
 """
 
 import re
@@ -47,12 +48,19 @@ def xml_reply(
 
 TAGS_MAX: Final = 20_000
 """More than a thousand objects with all their members have."""
+ATTRIBUTES_MAX: Final = 20_000
+"""Namespaces are all that S3's documents have of them, once or with every element."""
+
+# In UTF-16 too; what looks so in a text is counted as well.
+_ATTRIBUTE: Final = re.compile(rb"=[\s\0]*[\"']")
 
 
 def parsed(body: bytes, root: str, tags_max: int = TAGS_MAX) -> Element:
     """A body as an element tree, names without their namespace. Raises `parameter_invalid` (MalformedXML)."""
     if body.count(b"<") > tags_max:
         raise malformed("it has too many elements")
+    if sum(1 for _ in _ATTRIBUTE.finditer(body)) > ATTRIBUTES_MAX:
+        raise malformed("it has too many attributes")
     try:
         tree: Element = fromstring(body, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:

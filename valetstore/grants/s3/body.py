@@ -15,17 +15,23 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from valetstore.errors import Denied
-from valetstore.grants.s3.credential import mismatch
+from valetstore.grants.s3.credential import mismatch, shown
 
 CHUNK_BYTES_MIN: Final = 8192
 """All chunks but the last have as many or more."""
 LINE_BYTES_MAX: Final = 1024
+REST_BYTES_MAX: Final = 1024
+"""Bytes behind the end of unsigned chunks that are passed over, as S3 does. Behind signed ones there can be none."""
 TRAILERS_MAX: Final = 8
 
 _EMPTY: Final = hashlib.sha256().hexdigest()
 _UNSIGNED_CHUNK: Final = re.compile(rb"([0-9a-fA-F]{1,16})")
-_SIGNED_CHUNK: Final = re.compile(rb"([0-9a-fA-F]{1,16});chunk-signature=([0-9a-f]{64})")
+# S3 passes over space around the `;` and the `=`. What is no signature is read as one, which cannot hold.
+_SIGNED_CHUNK: Final = re.compile(
+    rb"([0-9a-fA-F]{1,16})[ \t]{0,8};[ \t]{0,8}chunk-signature[ \t]{0,8}=[ \t]{0,8}([0-9A-Za-z]{1,128})[ \t]{0,8}"
+)
 _TRAILER: Final = re.compile(rb"([A-Za-z0-9-]{1,64}):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*")
+_TERMINATED: Final = "The request body terminated unexpectedly"
 _TRAILER_SIGNATURE: Final = "x-amz-trailer-signature"
 
 
@@ -37,15 +43,15 @@ class Framing(NamedTuple):
 
 
 class Streaming(NamedTuple):
-    """What chunks are signed with: the request's signing key, date and scope, and its own signature as the first of
-    the chain.
-    """
+    """What chunks are signed with: the request's signing key, date and scope, and its own signature as the first."""
 
     key: bytes
     stamp: str
     scope: str
     seed: str
     access_key_id: str
+    canonical: Callable[[], bytes] = bytes
+    """The canonical request, for a refusal to show."""
 
 
 class Chunks:
@@ -61,6 +67,7 @@ class Chunks:
         self._line: Callable[[bytes], None] | None = self._chunk_line
         self._number = self._size = 0  # of the chunk that is being read
         self._missing = 0  # bytes of it that have not arrived
+        self._rest = 0  # bytes that came behind the end
         self._hash = hashlib.sha256()
         self._signature = b""
         self._trailers: dict[str, str] = {}
@@ -81,26 +88,34 @@ class Chunks:
                     self._hash.update(piece)
                 pieces.append(piece)
                 continue
+            if self._line is None:
+                self._pass_over(len(data) - at)
+                break
             end = data.find(b"\r\n", at, at + LINE_BYTES_MAX)
             if end < 0:
                 self._hold(data[at:])
                 break
-            if self._line is None:
-                raise _malformed("bytes follow the last chunk")
             self._line(data[at:end])
             at = end + 2
         return pieces
 
     def finish(self) -> Mapping[str, str]:
-        """See `BodyProof`. Raises `body_incomplete`, `request_malformed`."""
-        if not self._is_whole or self._held:
-            raise _incomplete("The request body terminated unexpectedly")
+        """See `BodyProof`. Raises `body_incomplete`, `request_malformed`, `signature_mismatch`."""
+        if self._line == self._trailer_line and not self._held and self._has_all_trailers():
+            self._end()  # without the empty line, which S3 does not miss
+        if not self._is_whole:
+            raise _incomplete(_TERMINATED)
         return self._trailers
 
     def _hold(self, rest: bytes) -> None:
-        if len(rest) >= LINE_BYTES_MAX or self._line is None:
-            raise _malformed("a line is too long, or bytes follow the last chunk")
+        if len(rest) >= LINE_BYTES_MAX:
+            raise _malformed("a line is too long")
         self._held = rest
+
+    def _pass_over(self, count: int) -> None:
+        self._rest += count
+        if self._framing.is_signed or self._rest > REST_BYTES_MAX:
+            raise _malformed("bytes follow the last chunk")
 
     def _chunk_line(self, line: bytes) -> None:
         """`size` or `size;chunk-signature=...`."""
@@ -109,9 +124,9 @@ class Chunks:
             raise _malformed("a chunk's first line is not well-formed")
         size = int(found[1], 16)
         if size > self._left:
-            raise _incomplete("the chunks hold more than x-amz-decoded-content-length says")
+            raise self._miscounted(size)
         if size and self._number and self._size < CHUNK_BYTES_MIN:
-            raise _too_small(self._number, self._size)
+            raise _too_small(self._number + 1, self._size)  # S3 counts on to the chunk that shows it
         self._number, self._size, self._missing = self._number + 1, size, size
         self._left -= size
         self._signature = found[2] if self._framing.is_signed else b""
@@ -129,10 +144,16 @@ class Chunks:
 
     def _last_chunk(self) -> None:
         if self._left:
-            said = "You did not provide the number of bytes specified by the Content-Length HTTP header"
-            raise _incomplete(said)
+            raise _incomplete(_TERMINATED) if self._framing.is_signed else self._miscounted(0)
         self._check_chunk()
         self._line = self._trailer_line
+
+    def _miscounted(self, more: int) -> Denied:
+        """The chunks hold other than x-amz-decoded-content-length says."""
+        expected = self.length or 0
+        said = "You did not provide the number of bytes specified by the Content-Length HTTP header"
+        provided = expected - self._left + more
+        return _incomplete(said, NumberBytesExpected=str(expected), NumberBytesProvided=str(provided))
 
     def _check_chunk(self) -> None:
         if self._framing.is_signed:
@@ -150,9 +171,15 @@ class Chunks:
             raise _trailer_malformed()
         name, value = found[1].decode().lower(), found[2].decode()
         is_signature = self._framing.is_signed and name == _TRAILER_SIGNATURE
-        if name in self._trailers or not (name in self._announced or is_signature):
+        # S3 takes the last of several; of signed ones all are in what was signed, so there can be no two.
+        is_repeated = self._framing.is_signed and name in self._trailers
+        if is_repeated or not (name in self._announced or is_signature):
             raise _trailer_malformed()
         self._trailers[name] = value
+
+    def _has_all_trailers(self) -> bool:
+        signed = {_TRAILER_SIGNATURE} if self._framing.is_signed and self._framing.has_trailers else set()
+        return bool(self._announced or not signed) and self._announced | signed <= self._trailers.keys()
 
     def _end(self) -> None:
         signature = self._trailers.pop(_TRAILER_SIGNATURE, None)
@@ -185,18 +212,19 @@ class _Chain:
         made = hmac.digest(self._streaming.key, text.encode(), "sha256").hex()
         if not hmac.compare_digest(made.encode(), signature.encode()):
             asked_by = self._streaming.access_key_id
-            raise mismatch(asked_by, signature, text.encode(), reason="the signature of a chunk differs")
+            reason = "the signature of a chunk differs"
+            raise mismatch(asked_by, signature, text.encode(), reason, **shown(self._streaming.canonical()))
         self._before = made
 
 
 def _malformed(reason: str) -> Denied:
     return Denied("request_malformed", "Its chunks are not well-formed.", reason=reason).saying(
-        "IncompleteBody", "The request body terminated unexpectedly", 400
+        "IncompleteBody", _TERMINATED, 400
     )
 
 
-def _incomplete(said: str) -> Denied:
-    return Denied("body_incomplete", reason=said).saying("IncompleteBody", said, 400)
+def _incomplete(said: str, **members: str) -> Denied:
+    return Denied("body_incomplete", reason=said).saying("IncompleteBody", said, 400, **members)
 
 
 def _trailer_malformed() -> Denied:

@@ -134,6 +134,12 @@ def not_signed(names: list[str]) -> Denied:
     return Denied("header_required", f"{said}: {listed}.").saying("AccessDenied", said, 403, HeadersNotSigned=listed)
 
 
+def payload_missing(code: str) -> Denied:
+    """The refusal of signed headers that do not say what the body is, where no body is not what was signed."""
+    said = f"Missing required header for this request: {PAYLOAD}"
+    return Denied(code, said).saying("InvalidRequest", said, 400)
+
+
 def _life(expires: str) -> int:
     """X-Amz-Expires in seconds; raises `key_malformed`."""
     if not _NUMBER.fullmatch(expires):
@@ -193,8 +199,7 @@ def _payload_unsaid(inbound: Inbound) -> str:
     """Old clients of generic V4 sign the hash of no body without saying so; anybody else has to say it."""
     if inbound.header("transfer-encoding") is None and (inbound.header("content-length") or "0") == "0":
         return _EMPTY
-    said = f"Missing required header for this request: {PAYLOAD}"
-    raise Denied("header_required", said).saying("InvalidRequest", said, 400)
+    raise payload_missing("header_required")
 
 
 def _names(text: str, words: Words) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -81,6 +81,11 @@ def mismatch(access_key_id: str, provided: str, text: bytes, reason: str, **memb
     )
 
 
+def shown(canonical: bytes) -> dict[str, str]:
+    """The canonical request as members of a SignatureDoesNotMatch."""
+    return {"CanonicalRequest": canonical.decode("utf-8", "replace"), "CanonicalRequestBytes": canonical.hex(" ")}
+
+
 def check_day(credential: Credential, stamp: str, words: Words) -> None:
     """The credential must be for the day of the date. Raises `key_malformed`."""
     if credential.date != stamp[:8]:

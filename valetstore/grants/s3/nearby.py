@@ -29,7 +29,10 @@ _OWN: Final = ("x-amz-", "awsaccesskeyid", "signature", "expires")
 
 
 class Change(NamedTuple):
-    """What would have to be otherwise: of which kind, how it is, how it would hold ("": without it)."""
+    """What would have to be otherwise: of which kind, how it is, how it would hold ("": without it).
+
+    A header is found as its name where it did not come, as `name: value` where it did.
+    """
 
     kind: Kind
     found: str
@@ -239,18 +242,25 @@ def _missing(asked: _Asked, inbound: Inbound) -> Iterator[_Option]:
 
 
 def _other_types(asked: _Asked, inbound: Inbound) -> Iterator[_Option]:
-    """A signed Content-Type that came with another value than was signed: clients and libraries add their own."""
+    """A Content-Type that came with another value than was signed, or by version 2 with none: clients add their own."""
     facts, sent = facts_of(inbound), inbound.header("content-type")
-    if facts is not None and sent is not None and (facts.version == "2" or "content-type" in facts.signed_headers):
+    if facts is None or sent is None:
+        return
+    if facts.version == "2":
+        yield _Option(Change("header", f"content-type: {sent}"), {"headers": _untyped(asked)})
+    if facts.version == "2" or "content-type" in facts.signed_headers:
         yield from _typed(asked, f"content-type: {sent}")
 
 
 def _typed(asked: _Asked, found: str) -> Iterator[_Option]:
     guessed = mimetypes.guess_type(_text(asked.path))[0]
-    others = tuple(pair for pair in asked.headers if pair[0].lower() != b"content-type")
     for value in dict.fromkeys([*([guessed] if guessed else []), *_TYPES]):
-        headers = (*others, (b"content-type", value.encode()))
+        headers = (*_untyped(asked), (b"content-type", value.encode()))
         yield _Option(Change("header", found, value), {"headers": headers})
+
+
+def _untyped(asked: _Asked) -> Headers:
+    return tuple(pair for pair in asked.headers if pair[0].lower() != b"content-type")
 
 
 def _regions(inbound: Inbound, rules: Rules) -> Iterator[_Option]:

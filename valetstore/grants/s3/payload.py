@@ -59,21 +59,22 @@ def body_of(value: str, streaming: Callable[[], Streaming], inbound: Inbound) ->
 def _decoded_length(inbound: Inbound) -> int:
     text = inbound.header("x-amz-decoded-content-length")
     if text is None:
-        said = "You must provide the Content-Length HTTP header."
-        raise Denied("parameter_invalid", "x-amz-decoded-content-length is missing.").saying(
-            "MissingContentLength", said, 411
-        )
+        raise _length_missing("x-amz-decoded-content-length is missing.")
     try:
         return wire_int(text)
     except ValueError:
-        said = "x-amz-decoded-content-length is not a number of bytes."
-        raise Denied("parameter_invalid", said).saying("InvalidArgument", said, 400) from None
+        raise _length_missing("x-amz-decoded-content-length is not a number of bytes.") from None
+
+
+def _length_missing(reason: str) -> Denied:
+    said = "You must provide the Content-Length HTTP header."
+    return Denied("parameter_invalid", reason).saying("MissingContentLength", said, 411)
 
 
 def _announced(inbound: Inbound) -> frozenset[str]:
-    """The names in x-amz-trailer; raises `parameter_invalid`."""
-    names = [name.strip().lower() for name in (inbound.header("x-amz-trailer") or "").split(",")]
-    found = frozenset(name for name in names if name)
+    """The names in x-amz-trailer, behind which commas count for nothing; raises `parameter_invalid`."""
+    listed = (inbound.header("x-amz-trailer") or "").strip(" \t").rstrip(",")
+    found = frozenset(name.strip(" \t").lower() for name in listed.split(",")) if listed else frozenset()
     if not all(name.startswith(_CHECKSUM) for name in found) or len(found) > TRAILERS_MAX:
         said = "The value specified in the x-amz-trailer header is not supported"
         raise Denied("parameter_invalid", said).saying("InvalidRequest", said, 400)

@@ -127,7 +127,7 @@ def length_of(inbound: Inbound) -> int | None:
         return wire_int(text)
     except ValueError:
         raise Denied("parameter_invalid", "The announced length is not a number of bytes.").saying(
-            "InvalidArgument", "The announced length is not a number of bytes."
+            "MissingContentLength"
         ) from None
 
 

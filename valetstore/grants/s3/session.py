@@ -19,9 +19,12 @@ from valetstore.grants.grant import OPERATIONS
 from valetstore.grants.s3.proven import Session
 from valetstore.keys.ring import KeyRing, SigningKey
 from valetstore.keys.vendor import ACCESS_KEY_ID, S3, new_access_key_id
+from valetstore.units import show_duration
 
 TOKEN_CHARACTERS_MAX: Final = 4096
 SECONDS_MAX: Final = 2**53
+CLOCK_SECONDS: Final = 900
+"""How far ahead of this gateway's clock the one may be by which a session was made: as far as a signature's."""
 
 _VERSION: Final = "valet1"
 _TOKEN: Final = re.compile(rf"{_VERSION}\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{{43}})", re.ASCII)
@@ -79,7 +82,7 @@ def mint(
 def signer_of(access_key_id: str, token: str | None, keys: KeyRing, now: float) -> Signer:
     """Who signs with this access key id and, where there is one, this session token.
 
-    Raises `signature_mismatch` (InvalidAccessKeyId, InvalidToken), `key_expired` (ExpiredToken).
+    Raises `signature_mismatch` (InvalidAccessKeyId, InvalidToken), `key_expired` (ExpiredToken), `ttl_too_long`.
     """
     if token:
         return _of_session(access_key_id, token, keys, now)
@@ -104,8 +107,17 @@ def _of_session(access_key_id: str, token: str, keys: KeyRing, now: float) -> Si
         raise Denied("key_expired", "Its session is over.", expired_at=sealed.expires_at, signing_key=key.name).saying(
             "ExpiredToken", "The provided token has expired.", 400
         )
+    _check_life(sealed, key, now)
     session = Session(sealed.access_key_id, sealed.expires_at, sealed.operations, sealed.prefixes)
     return Signer(key, _secret_of(secret, data), session)
+
+
+def _check_life(sealed: _Sealed, key: SigningKey, now: float) -> None:
+    """Raise `ttl_too_long`: a token does not say since when it is, so what is left of it is measured."""
+    ttl_max = key.limits.ttl_max
+    if ttl_max is not None and sealed.expires_at > now + ttl_max + CLOCK_SECONDS:
+        said = f"Its session is valid for longer than the signing key allows: at most {show_duration(ttl_max)}."
+        raise Denied("ttl_too_long", said, expires_at=sealed.expires_at, signing_key=key.name)
 
 
 def _parsed(token: str) -> tuple[_Sealed, bytes, bytes]:

@@ -10,6 +10,7 @@ Sources: Amazon S3 API reference, "Authenticating Requests (AWS Signature Versio
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from valetstore.errors import Denied
@@ -17,8 +18,8 @@ from valetstore.grants import sigv4
 from valetstore.grants.s3 import session, terms
 from valetstore.grants.s3.address import bucket_in_host
 from valetstore.grants.s3.body import Streaming
-from valetstore.grants.s3.claim import TOKEN, Claim, not_signed, of_headers, of_url, parameters_of
-from valetstore.grants.s3.credential import mismatch
+from valetstore.grants.s3.claim import TOKEN, Claim, not_signed, of_headers, of_url, parameters_of, payload_missing
+from valetstore.grants.s3.credential import mismatch, shown
 from valetstore.grants.s3.payload import HEADER as PAYLOAD
 from valetstore.grants.s3.payload import body_of
 from valetstore.grants.s3.proven import Proven
@@ -52,7 +53,7 @@ def verify_query(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:
     signer = _signer(claim, inbound, rules, keys)
     payload = _payload_of_url(claim, parameters, inbound)
     _check_all_signed(claim, inbound, exempt=frozenset({PAYLOAD}) if payload else frozenset())
-    sha256, body = body_of(payload, lambda: _streaming(claim, signer), inbound)
+    sha256, body = body_of(payload, lambda: _streaming(claim, signer, inbound), inbound)
     return Proven(
         key=signer.key,
         mac=claim.signed.signature,
@@ -69,10 +70,15 @@ def verify_header(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:
     """Prove signed headers. Raises as `verify_query` does."""
     (authorization,) = (value for value in inbound.header_values("authorization") if in_header(value))
     claim = of_headers(inbound, authorization, rules)
-    signer = _signer(claim, inbound, rules, keys)
+    try:
+        signer = _signer(claim, inbound, rules, keys)
+    except Denied as denied:
+        if denied.code == "signature_mismatch" and inbound.header(PAYLOAD) is None:
+            raise payload_missing(denied.code).because(**denied.evidence) from None
+        raise
     _check_all_signed(claim, inbound, exempt=_SIGNED_OTHERWISE)
     terms.refuse_query(inbound.query)
-    sha256, body = body_of(claim.signed.payloads[0], lambda: _streaming(claim, signer), inbound)
+    sha256, body = body_of(claim.signed.payloads[0], lambda: _streaming(claim, signer, inbound), inbound)
     return Proven(
         key=signer.key,
         mac=claim.signed.signature,
@@ -128,8 +134,7 @@ def _mismatch(claim: Claim, inbound: Inbound) -> Denied:
         claim.provided,
         sigv4.string_to_sign(AWS, claim.signed, canonical),
         reason="the signature differs",
-        CanonicalRequest=canonical.decode("utf-8", "replace"),
-        CanonicalRequestBytes=canonical.hex(" "),
+        **shown(canonical),
     )
 
 
@@ -156,8 +161,9 @@ def _check_all_signed(claim: Claim, inbound: Inbound, exempt: frozenset[str]) ->
         raise not_signed(sorted(unsigned))
 
 
-def _streaming(claim: Claim, signer: session.Signer) -> Streaming:
+def _streaming(claim: Claim, signer: session.Signer, inbound: Inbound) -> Streaming:
     """What signs the pieces of a body, after the request's own signature."""
     signed = claim.signed
     key = sigv4.signing_key(AWS, signer.secret, signed.stamp[:8], signed.region)
-    return Streaming(key, signed.stamp, signed.scope(AWS), claim.provided, claim.access_key_id)
+    made, asked_by = partial(sigv4.canonical_request, AWS, signed, inbound), claim.access_key_id
+    return Streaming(key, signed.stamp, signed.scope(AWS), claim.provided, asked_by, made)

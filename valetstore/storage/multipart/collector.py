@@ -29,6 +29,7 @@ _BEING_MADE_SECONDS_MAX: Final = 3600
 _SPILL_SECONDS_MIN: Final = 86_400
 """So long an object may take from its part table to its name."""
 _STEP_SECONDS: Final = 1.0
+_PAUSE_SECONDS_MAX: Final = 3600
 
 
 class Collected(msgspec.Struct):
@@ -56,6 +57,11 @@ class Collector:
         self._seconds_max = seconds_max
         self._lock_fd = -1
         self._stopped = threading.Event()
+
+    @property
+    def pause_seconds(self) -> int:
+        """How long to wait between two passes: no upload lies for twice its time, nor an hour longer."""
+        return min(_PAUSE_SECONDS_MAX, self._seconds_max)
 
     def run(self) -> Collected | None:
         """One pass; None where another process collects. What goes wrong is logged."""

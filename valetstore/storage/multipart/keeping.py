@@ -46,20 +46,36 @@ def keep(bench: Bench, root: Root, parent: str, started: Started) -> None:
 def _make(durable: Durable, bucket: int, started: Started) -> None:
     unnamed = started.id + shelf.BEING_MADE
     os.mkdir(unnamed, 0o700, dir_fd=bucket)
-    folder = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=bucket)
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(shelf.RECORD, flags, 0o600, dir_fd=folder)
+        folder = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=bucket)
         try:
-            with open(fd, "wb", closefd=False) as file:
-                file.write(_encode(started))
-            durable.sync(fd, started.bucket)
+            _record(durable, folder, started)
+            durable.sync(folder, started.bucket)
         finally:
-            os.close(fd)
-        durable.sync(folder, started.bucket)
+            os.close(folder)
+        os.rename(unnamed, started.id, src_dir_fd=bucket, dst_dir_fd=bucket)
+    except BaseException:
+        # Who asks again and again on a full disk would fill it with these; what cannot go now is collected.
+        with suppress(OSError):
+            _unmake(bucket, unnamed)
+        raise
+
+
+def _record(durable: Durable, folder: int, started: Started) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(shelf.RECORD, flags, 0o600, dir_fd=folder)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(_encode(started))
+        durable.sync(fd, started.bucket)
     finally:
-        os.close(folder)
-    os.rename(unnamed, started.id, src_dir_fd=bucket, dst_dir_fd=bucket)
+        os.close(fd)
+
+
+def _unmake(bucket: int, unnamed: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(f"{unnamed}/{shelf.RECORD}", dir_fd=bucket)
+    os.rmdir(unnamed, dir_fd=bucket)
 
 
 def _sync(durable: Durable, path: str, bucket: str) -> None:
