@@ -57,7 +57,7 @@ def test_it_says_what_a_url_is_and_that_it_is_admitted(line: Line) -> None:
     out = line("inspect", url)
     assert "presigned URL, signature version 4, access key id VK" in out
     assert "x-valet-uses 1" in out
-    assert "PUT /photos/x.png: admitted." in out
+    assert "PUT /photos/x.png (PutObject): admitted." in out
     assert "1 of 1 use left." in out
     found = line.json("inspect", url)
     assert (found["admitted"], found["signing_key"], found["method"]) == (True, "web", "PUT")
@@ -154,7 +154,7 @@ def test_by_how_much_a_time_is_missed_is_said(line: Line, ago: int, code: str) -
         "inspect", presign_v4(key_of(line), Request("GET", BASE, "/a/b"), now=now, expires=60, region="us-east-1"),
         status=1,
     )  # fmt: skip
-    assert f"refused, {code}" in out
+    assert f"refused, AccessDenied (403; {code})" in out
     assert ("1h 5m" in out) if ago > 0 else ("29m" in out or "30m" in out)
 
 
@@ -257,7 +257,7 @@ def test_signed_headers_are_judged_as_given(line: Line) -> None:
     options = [option for header in given for option in ("--header", header)]
     assert "signed request, signature version 4" in line("inspect", f"{BASE}/photos/x", *options)
     out = line("inspect", f"{BASE}/photos/y", "--method", "PUT", *options, status=1)
-    assert "refused, signature_mismatch" in out
+    assert "refused, SignatureDoesNotMatch (403; signature_mismatch)" in out
     assert mac not in out
 
 
@@ -268,7 +268,7 @@ def test_a_form_is_judged_by_its_fields(line: Line, version: tuple[str, ...]) ->
     out = line("inspect", json.dumps(form))
     assert "POST form, signature version" in out
     assert 'condition ["starts-with", "$key", "in/"]' in out
-    assert "POST /photos: admitted." in out
+    assert "POST /photos (PostObject): admitted." in out
     form["fields"]["key"] = "out/x"
     out = line("inspect", json.dumps(form), status=1)
     assert 'Policy Condition failed: ["starts-with", "$key", "in/"]' in out

@@ -236,3 +236,9 @@ def test_a_retired_key_ends_its_sessions(gate: Gate) -> None:
     for client in clients:
         with pytest.raises(ClientError):
             client.get_object(Bucket="photos", Key="x")
+
+
+def test_administration_is_nothing_of_s3s(line: Line) -> None:
+    """Rather than a key that opens nothing."""
+    said = line.refused("keys", "create", "boss", "--scheme", "s3", "--ops", "read,admin")
+    assert "--ops 'admin': nothing of S3 is administration" in said

@@ -68,6 +68,8 @@ class Credentials(msgspec.Struct, frozen=True):
 
 def new_s3_record(name: str, profile: Profile, access_key_id: str | None, secret_file: Path | None) -> KeyRecord:
     """A signing key for S3; what is not given is made. Raises ConfigInvalid."""
+    if "admin" in profile.operations:
+        raise ConfigInvalid("--ops 'admin': nothing of S3 is administration; a native signing key can have it")
     if access_key_id is not None:
         try:
             check_access_key_id(access_key_id)

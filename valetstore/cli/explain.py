@@ -119,6 +119,9 @@ def as_json(found: Judgement) -> dict[str, object]:
         about["repeatable_until"] = uses.repeatable_until
     if denied is not None:
         about |= {"code": denied.code, "status": denied.status, "reason": denied.text, "mend": _mend(found, denied)}
+        if found.s3 is not None:
+            said = explain_s3.said_by_s3(denied, found.inbound)
+            about |= {"status": said.status, "s3_code": said.code}
     if found.revocation is not None:
         entry = found.revocation
         about["revocation"] = {name: getattr(entry, name) for name in entry.__struct_fields__}
@@ -150,7 +153,7 @@ def _lines(found: Judgement) -> Iterator[str]:
     else:
         questions = " or ".join(_UNLESS[name] for name in _unknown(found))
         condition = f", unless it has been {questions}" if questions else ""
-        yield f"{found.inbound.method} {_shown_path(found.inbound)}: admitted{condition}."
+        yield f"{_asked(found)}: admitted{condition}."
     if found.s3 is not None:
         yield from explain_s3.why(found.s3, found.denied)
     if found.uses is not None:
@@ -164,8 +167,15 @@ def _lines(found: Judgement) -> Iterator[str]:
             yield _MEND_SLASH
 
 
+def _asked(found: Judgement) -> str:
+    """Method and path; with the dialect's own name for it, where it has one."""
+    action = found.admission.intent.action if found.admission is not None else ""
+    return f"{found.inbound.method} {_shown_path(found.inbound)}" + (f" ({action})" if action else "")
+
+
 def _refusal(found: Judgement, denied: Denied) -> Iterator[str]:
-    yield f"{found.inbound.method} {_shown_path(found.inbound)}: refused, {denied.code} ({denied.status})."
+    told = f"{denied.code} ({denied.status})" if found.s3 is None else explain_s3.told(denied, found.inbound)
+    yield f"{_asked(found)}: refused, {told}."
     yield f"  {denied.text}"
     if found.revocation is not None:
         yield f"  {_in_short(found.revocation)}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from valetstore.encoding import http_date
-from valetstore.errors import Denied
+from valetstore.errors import Denied, Saying
 from valetstore.grants.s3 import Rules
 from valetstore.grants.s3.explain import (
     Difference,
@@ -24,6 +24,21 @@ from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
 from valetstore.redact import MASK
 from valetstore.units import show_duration
+
+
+def said_by_s3(denied: Denied, inbound: Inbound) -> Saying:
+    """The code and status that the gateway answers an S3 client with."""
+    # Here, since it brings the whole server along, which no other command needs.
+    from valetstore.edge.s3.voice import saying_of
+
+    return saying_of(denied, inbound)
+
+
+def told(denied: Denied, inbound: Inbound) -> str:
+    """A refusal as the client met it, with the code of ours that the audit has."""
+    said = said_by_s3(denied, inbound)
+    return f"{said.code} ({said.status}; {denied.code})"
+
 
 _MISMATCH: Final = "SignatureDoesNotMatch"
 _MEND: Final = {

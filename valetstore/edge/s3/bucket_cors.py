@@ -70,7 +70,7 @@ async def get_bucket_cors(call: Call) -> Reply:
 
 
 def _refuse_uploader(call: Call) -> None:
-    """Rules hold for all who use the bucket: a key for uploads of one kind, or only for new names, does not set them."""
+    """Rules hold for all who use the bucket: a key for uploads of one kind, or of new names alone, sets none."""
     grant = call.admission.grant
     if grant.create_only or grant.types:
         raise Denied(

@@ -136,7 +136,6 @@ async def list_multipart_uploads(call: Call) -> Reply:
     next_name, next_id = page.next_after or (None, None)
     uploads: list[Node] = []
     for row in page.rows:
-        initiator: list[Node] = [("ID", row.signing_key), ("DisplayName", row.signing_key)]
         checksum = row.algorithm.upper() or None
         uploads.append(
             (
@@ -144,8 +143,8 @@ async def list_multipart_uploads(call: Call) -> Reply:
                 [
                     ("Key", asked.coded(row.name)),
                     ("UploadId", row.id),
-                    ("Initiator", initiator),
-                    ("Owner", initiator),
+                    ("Initiator", OWNER),
+                    ("Owner", OWNER),
                     ("StorageClass", "STANDARD"),
                     ("Initiated", instant(row.created_ns)),
                     ("ChecksumAlgorithm", checksum),
