@@ -19,6 +19,7 @@ from valetstore.edge.s3.nodes import OWNER, Coded, coding_of, instant
 from valetstore.edge.s3.xml import Node, xml_reply
 from valetstore.objectkey import split_path
 from valetstore.storage.promise import Listed, Page
+from valetstore.storage.uploads import Started
 
 ENTRIES_MAX: Final = 1000
 """As many as S3 shows on a page, whatever is asked for."""
@@ -134,24 +135,6 @@ async def list_multipart_uploads(call: Call) -> Reply:
     page = await call.services.uploads.page(call.admission, asked.prefix, after, asked.limit, asked.delimiter)
     await call.services.gateway.claim(call.admission, time.time)
     next_name, next_id = page.next_after or (None, None)
-    uploads: list[Node] = []
-    for row in page.rows:
-        checksum = row.algorithm.upper() or None
-        uploads.append(
-            (
-                "Upload",
-                [
-                    ("Key", asked.coded(row.name)),
-                    ("UploadId", row.id),
-                    ("Initiator", OWNER),
-                    ("Owner", OWNER),
-                    ("StorageClass", "STANDARD"),
-                    ("Initiated", instant(row.created_ns)),
-                    ("ChecksumAlgorithm", checksum),
-                    ("ChecksumType", ("COMPOSITE" if row.composite else "FULL_OBJECT") if checksum else None),
-                ],
-            )
-        )
     return xml_reply(
         "ListMultipartUploadsResult",
         [
@@ -163,10 +146,26 @@ async def list_multipart_uploads(call: Call) -> Reply:
             ("Prefix", asked.coded(asked.prefix)),
             *asked.shared(limit_name="MaxUploads"),
             ("IsTruncated", page.next_after is not None),
-            *uploads,
+            *(_upload(row, asked) for row in page.rows),
             *_common_prefixes(page.prefixes, asked),
         ],
     )
+
+
+def _upload(row: Started, asked: _Asked) -> Node:
+    """One upload as a row of the list."""
+    checksum = row.algorithm.upper() or None
+    members: list[Node] = [
+        ("Key", asked.coded(row.name)),
+        ("UploadId", row.id),
+        ("Initiator", OWNER),
+        ("Owner", OWNER),
+        ("StorageClass", "STANDARD"),
+        ("Initiated", instant(row.created_ns)),
+        ("ChecksumAlgorithm", checksum),
+        ("ChecksumType", ("COMPOSITE" if row.composite else "FULL_OBJECT") if checksum else None),
+    ]
+    return ("Upload", members)
 
 
 # --- what was asked ------------------------------------------------------------------------------------------------
