@@ -268,6 +268,7 @@ class Tracer:
     folder: Path
     processes: list[int]
     step: tuple[str, int] | None = None
+    moment: float = LAST_MOMENT_SECONDS
     tracer: subprocess.Popen[bytes] | None = None
 
     @property
@@ -304,7 +305,7 @@ class Tracer:
         """Let it begin with that, and end all that is traced where it is held, or where it is done."""
         with ThreadPoolExecutor(1) as pool:
             doing = pool.submit(deed)
-            wait([doing], LAST_MOMENT_SECONDS)
+            wait([doing], self.moment)
             for process in self.processes:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
@@ -354,6 +355,12 @@ class Deed:
         """Try it."""
         return ask(gate, self.method, target, b"new" if self.method == "PUT" else None)
 
+    def moment(self, gate: Gate, target: str) -> float:
+        """Do it while it is traced: how long is to be waited until it must have come to any of its steps."""
+        began = time.monotonic()
+        assert self.do(gate, target)
+        return max(LAST_MOMENT_SECONDS, 5 * (time.monotonic() - began))
+
     def judge(self, gate: Gate, keys: Keys, path: str, target: str, first: Answer | None) -> bool:
         """After a crash and a restart; whether it may still be done."""
         found = keys.get(path)
@@ -392,7 +399,7 @@ def test_one_process_killed_at_any_step(alone: Gate, tmp_path: Path, name: str) 
     assert alone.process
     target = deed.prepared(keys, "/k/warm")
     with Tracer(tmp_path, [alone.process.pid]) as tracer:
-        assert deed.do(alone, target)
+        moment = deed.moment(alone, target)
         time.sleep(0.1)
     steps = tracer.steps()
     assert len(steps) >= (3 if name == "claim" else 7), steps
@@ -400,7 +407,7 @@ def test_one_process_killed_at_any_step(alone: Gate, tmp_path: Path, name: str) 
     for call, number in deed.steps(steps):
         path = f"/k/{call}-{number}"
         target = deed.prepared(keys, path)
-        with Tracer(tmp_path, [alone.process.pid], (call, number)) as tracer:
+        with Tracer(tmp_path, [alone.process.pid], (call, number), moment) as tracer:
             answer = tracer.kill(lambda target=target: deed.do(alone, target))  # type: ignore[misc]
         alone.process.wait(10)
         restart(alone)
@@ -422,7 +429,7 @@ def test_a_worker_killed_at_any_step(start: Start, tmp_path: Path, name: str) ->
         keys.put("/k/warm")
     target = deed.prepared(keys, "/k/warm")
     with Tracer(tmp_path, gate.workers()) as tracer:
-        assert deed.do(gate, target)
+        moment = deed.moment(gate, target)
         time.sleep(0.1)
     before, after = 0, 0
     steps = sorted({("write", 1), *deed.steps(tracer.steps())})  # what it says first, and what it does
@@ -431,7 +438,7 @@ def test_a_worker_killed_at_any_step(start: Start, tmp_path: Path, name: str) ->
             kill_all(gate)
         path = f"/k/{call}-{number}"
         target = deed.prepared(keys, path)
-        with Tracer(tmp_path, gate.workers(), (call, number)) as tracer:
+        with Tracer(tmp_path, gate.workers(), (call, number), moment) as tracer:
             answer = tracer.kill(lambda target=target: deed.do(gate, target))  # type: ignore[misc]
         wait_until(lambda: len(gate.workers()) > 0, 10)
         time.sleep(0.2)  # until the owner knows
@@ -450,14 +457,14 @@ def test_an_owner_killed_at_any_step(start: Start, tmp_path: Path) -> None:
     assert gate.process
     target = deed.prepared(keys, "/k/warm")
     with Tracer(tmp_path, [gate.process.pid]) as tracer:
-        assert deed.do(gate, target)
+        moment = deed.moment(gate, target)
     steps = [(call, number) for call, number in tracer.steps() if call in {"pwrite64", "fdatasync"}]
     assert len(steps) >= 2
     before, acknowledged = 0, 0
     for call, number in [*steps, ("fdatasync", 99)]:  # the last is never come to: it is killed when all is done
         path = f"/k/{call}-{number}"
         target = deed.prepared(keys, path)
-        with Tracer(tmp_path, [gate.process.pid], (call, number)) as tracer:
+        with Tracer(tmp_path, [gate.process.pid], (call, number), moment) as tracer:
             answer = tracer.kill(lambda target=target: deed.do(gate, target))  # type: ignore[misc]
         gate.process.wait(10)
         restart(gate)
