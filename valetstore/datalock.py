@@ -22,10 +22,14 @@ class DataHeld(Exception):  # noqa: N818 - reads as what happened
 
 
 class Holder(msgspec.Struct):
-    """Who serves a data directory: process id (0: not known), and the addresses it accepts on (URLs)."""
+    """Who serves a data directory: process id (0: not known), and the addresses it accepts on (URLs).
+
+    `generation` is that of the key ring which all of it goes by, 0 before it has one.
+    """
 
     pid: int
     addresses: list[str]
+    generation: int = 0
 
 
 class DataLock:
@@ -45,6 +49,7 @@ class DataLock:
             found = holder(data)
             who = f"process {found.pid} ({', '.join(found.addresses)})" if found and found.pid else "another process"
             raise DataHeld(f"storage.data: {data}: is served by {who}; one data directory has one gateway") from None
+        self._said = Holder(os.getpid(), [])
         self.say([])
 
     @property
@@ -54,10 +59,20 @@ class DataLock:
 
     def say(self, addresses: list[str]) -> None:
         """Write down who holds it, for whoever finds it held; where the volume is full or read-only, do not."""
-        text = msgspec.json.encode(Holder(os.getpid(), addresses))
+        self._said.addresses = addresses
+        self._write()
+
+    def goes_by(self, generation: int) -> None:
+        """Write down the key ring that all of the gateway goes by from now on: who changed it may be waiting."""
+        self._said.generation = generation
+        self._write()
+
+    def _write(self) -> None:
+        text = msgspec.json.encode(self._said)
         with suppress(OSError):  # it is held all the same, and reads go on
-            os.ftruncate(self._file, 0)
+            # Never shorter in between: somebody may be reading.
             os.pwrite(self._file, text, 0)
+            os.ftruncate(self._file, len(text))
 
     def close(self) -> None:
         """Let go; the file stays, the lock does not."""

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.cli.s3 import Line
+from tests.edge.s3.conftest import Clients, Credentials
 from tests.gate import Gate, run_cli
 from valetstore.keys.ringfile import RingFile
 
@@ -242,3 +243,16 @@ def test_administration_is_nothing_of_s3s(line: Line) -> None:
     """Rather than a key that opens nothing."""
     said = line.refused("keys", "create", "boss", "--scheme", "s3", "--ops", "read,admin")
     assert "--ops 'admin': nothing of S3 is administration" in said
+
+
+def test_a_key_that_was_made_opens_at_once_in_every_worker(start: Callable[..., Gate]) -> None:
+    """Whoever has been given it need not wait: the command returns when the gateway that runs goes by it."""
+    gate = start("", "--workers", "2")
+    for number in range(4):
+        made = json.loads(gate.cli("keys", "create", f"web-{number}", "--scheme", "s3", "--json"))
+        credentials = Credentials(made["access_key_id"], made["secret_access_key"])
+        for _ in range(4):  # a connection of its own each time: any worker may take it
+            Clients(gate)(credentials=credentials).list_buckets()
+        gate.cli("keys", "retire", f"web-{number}")
+        with pytest.raises(ClientError):
+            Clients(gate)(credentials=credentials).list_buckets()

@@ -13,6 +13,7 @@ import msgspec
 from valetstore.cli.door import reachable
 from valetstore.cli.options import Settings, print_json, read_file
 from valetstore.cli.profile import make_profile
+from valetstore.cli.taken import wait_until_taken
 from valetstore.config import Config
 from valetstore.datalock import holder
 from valetstore.encoding import b64url_decode
@@ -143,7 +144,7 @@ def create_s3(
     """Make a signing key for S3, or take the given one, and print it; `limits` are the profile's options."""
     config = settings.load()
     record = new_s3_record(name, make_profile(**limits), access_key_id, secret_file)
-    RingFile(config.data).add(record)
+    wait_until_taken(config.data, RingFile(config.data).add(record))
     _tell_created(record, credentials_of(config, record), as_json=as_json)
 
 

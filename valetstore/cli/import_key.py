@@ -13,6 +13,7 @@ import click
 from valetstore.cli.aws import ACCESS_KEY_ID_OPTION, SCHEME_OPTION, create_s3, refuse_others
 from valetstore.cli.options import Settings, json_option, print_json, read_file, settings_options
 from valetstore.cli.profile import described, make_profile, profile_options
+from valetstore.cli.taken import wait_until_taken
 from valetstore.encoding import b64url_decode
 from valetstore.errors import ConfigInvalid
 from valetstore.keys.jwk import Jwk, read_jwks
@@ -97,7 +98,8 @@ def command(
         record_of(n, key.algorithm, profile, kid=kid or key.kid, secret=key.secret, public_key=key.public_key)
         for n, key in zip(names, found, strict=True)
     ]
-    RingFile(settings.load().data).add_all(records)
+    data = settings.load().data
+    wait_until_taken(data, RingFile(data).add_all(records))
     if as_json:
         print_json([described(record) for record in records])
     else:

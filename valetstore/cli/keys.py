@@ -22,6 +22,7 @@ from valetstore.cli.options import (
     settings_options,
 )
 from valetstore.cli.profile import described, limits_in_words, make_profile, profile_options
+from valetstore.cli.taken import wait_until_taken
 from valetstore.encoding import http_date
 from valetstore.errors import ConfigInvalid
 from valetstore.keys.material import (
@@ -103,7 +104,8 @@ def create(
 def _create_native(
     settings: Settings, name: str, alg: str, private_out: str | None, as_json: bool, limits: dict[str, Any]
 ) -> None:
-    ring = RingFile(settings.load().data)
+    data = settings.load().data
+    ring = RingFile(data)
     record, private = new_record(name, alg, make_profile(**limits))
     if private is None and private_out is not None:
         raise ConfigInvalid("--private-out: HS256 has no private half; take EdDSA, ES256 or RS256")
@@ -112,11 +114,12 @@ def _create_native(
     if pem is not None and out is not None:
         write_private(out, pem.encode())
     try:
-        ring.add(record, None if out else pem)
+        made = ring.add(record, None if out else pem)
     except ConfigInvalid:
         if pem is not None and out is not None:
             out.unlink(missing_ok=True)
         raise
+    wait_until_taken(data, made)
     kept = None if pem is None else (out or ring.private_path(name)).absolute()
     if as_json:
         print_json(_created(record, kept))
@@ -185,7 +188,8 @@ def retire(settings: Settings, name: str, after: int, as_json: bool) -> None:
     What is retired stays so; a later end than the one that is set is refused.
     """
     at = int(time.time()) + after
-    RingFile(settings.load().data).retire(name, at)
+    data = settings.load().data
+    wait_until_taken(data, RingFile(data).retire(name, at))
     if as_json:
         print_json({"name": name, "retires_at": at})
     else:

@@ -143,7 +143,8 @@ def _run(
     count = _workers(config)
 
     async def run() -> None:
-        daemon = Daemon(config, load, os.environ, partial(Workers, count, lock.descriptor) if count > 1 else Solo)
+        make_crew = partial(Workers, count, lock.descriptor) if count > 1 else Solo
+        daemon = Daemon(config, load, os.environ, make_crew, on_ring=lock.goes_by)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop)

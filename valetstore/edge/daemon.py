@@ -65,7 +65,8 @@ MakeCrew = Callable[[Owner, Standing, Mapping[str, int], Metrics], Crew]
 class Daemon:
     """The constructor opens what can fail (keys, certificate, logs, store), before anything is accepted.
 
-    `load_config` reads the settings again on a reload. Raises ConfigInvalid.
+    `load_config` reads the settings again on a reload; `on_ring` hears the generation of the key ring that all who
+    serve go by. Raises ConfigInvalid.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class Daemon:
         load_config: Callable[[], Config],
         environment: Mapping[str, str],
         make_crew: MakeCrew,
+        on_ring: Callable[[int], None],
     ) -> None:
         self._config = config
+        self._on_ring = on_ring
         self._notifier = Notifier(environment)
         self._watchdog = watchdog_interval(environment)
         ring_file = RingFile(config.data)
@@ -107,6 +110,7 @@ class Daemon:
         try:
             self._owner.keep()
             await self._crew.start(sockets)
+            self._on_ring(self._files.standing.ring.generation)
             if metrics_socket is not None:
                 await metrics.start(metrics_socket)
             tasks.append(asyncio.create_task(_again(WATCH_SECONDS, self._look_at_files)))
@@ -155,6 +159,7 @@ class Daemon:
         standing = self._files.standing
         self._owner.apply(standing.config, standing.ring.ring())
         await self._crew.apply(standing, reopen=reopen)
+        self._on_ring(standing.ring.generation)
 
     async def _pat_watchdog(self) -> None:
         if self._crew.is_well:
