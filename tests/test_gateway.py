@@ -451,6 +451,12 @@ def test_a_prefix_that_is_revoked_holds_for_what_is_touched_beside() -> None:
         gate.extend(admission, further("read", "/b/u/1/secret/k"))
 
 
+def foreign(operation: str, **more: Any) -> Grant:
+    """What a dialect's key allows, of one operation."""
+    told: dict[str, Any] = {"scheme": "s3", "signing_key": "web", "identity": bytes(16), "scopes": ()}
+    return Grant(operations=frozenset({operation}), not_after=NOW + 60, **(told | more))
+
+
 @pytest.mark.parametrize(
     ("scope", "path", "is_open"),
     [
@@ -464,14 +470,7 @@ def test_a_prefix_that_is_revoked_holds_for_what_is_touched_beside() -> None:
     ],
 )
 def test_a_place_is_open_to_a_key_that_opens_a_part_of_it(scope: Scope, path: str, is_open: bool) -> None:
-    grant = Grant(
-        scheme="s3",
-        signing_key="web",
-        identity=bytes(16),
-        operations=frozenset({"list"}),
-        scopes=((scope,),),
-        not_after=NOW + 60,
-    )
+    grant = foreign("list", scopes=((scope,),))
     whole = Intent("list", path, action="ListObjects")
     part = Intent("list", path, action="HeadBucket", partly=True)
     if is_open:
@@ -485,16 +484,7 @@ def test_a_place_is_open_to_a_key_that_opens_a_part_of_it(scope: Scope, path: st
 
 
 def test_a_request_of_an_upload_uses_nothing_of_its_own() -> None:
-    grant = Grant(
-        scheme="s3",
-        signing_key="web",
-        identity=bytes(16),
-        operations=frozenset({"write"}),
-        scopes=(),
-        not_after=NOW + 60,
-        uses=1,
-        single_use=frozenset({"write"}),
-    )
+    grant = foreign("write", uses=1, single_use=frozenset({"write"}))
     part = Intent("write", "/b/k", ObjectKey("b", "k"), upload="u1", action="UploadPart")
     whole = Intent("write", "/b/k", ObjectKey("b", "k"), action="PutObject")
     assert use_of(grant, part, ask("PUT", "/b/k")) is None
@@ -502,17 +492,7 @@ def test_a_request_of_an_upload_uses_nothing_of_its_own() -> None:
 
 
 def test_a_part_has_no_type_and_no_least_length_and_may_not_be_too_large() -> None:
-    grant = Grant(
-        scheme="s3",
-        signing_key="web",
-        identity=bytes(16),
-        operations=frozenset({"write"}),
-        scopes=(),
-        not_after=NOW + 60,
-        length_min=100,
-        length_max=1000,
-        types=(("image/*",),),
-    )
+    grant = foreign("write", length_min=100, length_max=1000, types=(("image/*",),))
     key = ObjectKey("b", "k")
     enforce(grant, Intent("write", "/b/k", key, length=10, upload="u1"), ask("PUT", "/b/k"))
     with refused("too_large"):

@@ -107,12 +107,17 @@ def reading(exchange: Exchange) -> Iterator[None]:
         raise Denied("request_malformed", "Its body is not well-formed.", reason=type(error).__name__) from None
 
 
+def is_continue(expected: str) -> bool:
+    """Whether this value of Expect is the one expectation that HTTP defines."""
+    return expected.strip().lower() == "100-continue"
+
+
 def ask_for_body(exchange: Exchange, inbound: Inbound) -> None:
     """Answer `Expect: 100-continue`, only now: a refusal has come before (RFC 9110 section 10.1.1)."""
     expected = inbound.header("expect")
     if expected is None or exchange.message.version == (1, 0):
         return
-    if expected.strip().lower() != "100-continue":
+    if not is_continue(expected):
         raise Denied("parameter_invalid", "Expect may only be 100-continue.")
     if not exchange.body.total_bytes and not exchange.body_is_whole:
         exchange.transport.write(CONTINUE)

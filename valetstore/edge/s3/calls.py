@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from valetstore.edge.exchange import Exchange
+from valetstore.edge.receive import is_continue
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3 import (
     attributes,
@@ -110,6 +111,7 @@ class S3Calls:
 
 def _as_meant(inbound: Inbound) -> Inbound:
     """With hoisted headers in their place, and without an expectation that S3 passes over, as it does any other's."""
-    if inbound.header("expect") not in (None, "100-continue", "100-Continue"):
+    expected = inbound.header("expect")
+    if expected is not None and not is_continue(expected):
         inbound = inbound.without_header(b"expect")
     return promoted(inbound)

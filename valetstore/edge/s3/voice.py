@@ -15,6 +15,7 @@ from valetstore.edge.s3.codes import ROWS, SENTENCES, Row
 from valetstore.edge.s3.xml import document
 from valetstore.encoding import SECONDS_MAX
 from valetstore.errors import Denied, Saying
+from valetstore.grants.s3 import v2, v4
 from valetstore.grants.s3.address import bucket_in_host
 from valetstore.grants.s3.rules import Rules
 from valetstore.grants.s3.scheme import FUTURE_SECONDS, length_of
@@ -22,7 +23,6 @@ from valetstore.inbound import Inbound
 from valetstore.objectkey import KEY_BYTES_MAX, RESERVED_BUCKET, split_path
 
 _HOST_ID: Final = "valetstore"
-_V4_QUERY: Final = frozenset({"x-amz-algorithm", "x-amz-credential", "x-amz-signature"})
 _NATIVE_PARAMETER: Final = "valet"
 
 Members = dict[str, str]
@@ -232,8 +232,8 @@ def _query(inbound: Inbound) -> Members:
 
 
 def _signed_in_query(query: Members) -> bool:
-    return "awsaccesskeyid" in query or not _V4_QUERY.isdisjoint(query)
+    return "awsaccesskeyid" in query or not v4.MARKS.isdisjoint(query)
 
 
 def _signed_in_headers(inbound: Inbound) -> bool:
-    return any(value.startswith(("AWS4-", "AWS ")) for value in inbound.header_values("authorization"))
+    return any(v4.in_header(value) or v2.in_header(value) for value in inbound.header_values("authorization"))

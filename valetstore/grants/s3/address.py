@@ -45,10 +45,9 @@ def address_of(inbound: Inbound, rules: Rules) -> Address:
 def bucket_in_host(host: str, rules: Rules) -> str:
     """The bucket that a Host names below one of the operator's domains; "" where it names none."""
     name = host.lower().rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host.lower()
-    if name == rules.public_host.partition(":")[0].lower():
+    if name == rules.public_name:
         return ""
-    # The longest first: `a.b.example.com` may itself be a domain beside `example.com`.
-    for domain in sorted(rules.hosts, key=len, reverse=True):
+    for domain in rules.domains:
         if name == domain:
             return ""
         if name.endswith(f".{domain}"):

@@ -53,7 +53,9 @@ _WORDS: Final = Words("InvalidArgument", "")
 
 def in_form(inbound: Inbound) -> bool:
     """Whether a form with an S3 policy came, well-formed or not."""
-    names = {name for name, _ in inbound.form or ()}
+    if inbound.form is None:
+        return False
+    names = {name for name, _ in inbound.form}
     if any(_GOOGLE.fullmatch(name) for name in names):
         return False
     return not names.isdisjoint(_V4_OWN | _V2_OWN | {"policy"})

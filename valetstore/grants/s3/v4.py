@@ -31,14 +31,15 @@ from valetstore.keys.ring import KeyRing
 HEADERS_VALID_SECONDS: Final = 900
 """How long signed headers are valid, and how far ahead of the gateway's clock a date may be."""
 
-_MARKS: Final = frozenset({"x-amz-algorithm", "x-amz-credential", "x-amz-signature"})
+MARKS: Final = frozenset({"x-amz-algorithm", "x-amz-credential", "x-amz-signature"})
+"""Query parameters of which each alone says that a key of this kind is meant."""
 # In the string to sign or the canonical request by another way, or sealed by itself.
 _SIGNED_OTHERWISE: Final = frozenset({PAYLOAD, TOKEN, "x-amz-date"})
 
 
 def in_query(inbound: Inbound) -> bool:
     """Whether a presigned V4 URL came, well-formed or not."""
-    return any(name.lower() in _MARKS for name, _ in inbound.query)
+    return any(name.lower() in MARKS for name, _ in inbound.query)
 
 
 def in_header(value: str) -> bool:
