@@ -82,6 +82,25 @@ class S3(_Table, frozen=True):
     virtual_hosts: tuple[str, ...] = ("localhost",)
 
 
+class Gcs(_Table, frozen=True):
+    """Keys of Google Cloud Storage. `resumable_seconds`: how long a resumable upload may go on once it was begun."""
+
+    gcs_v2: bool = True
+    resumable_seconds: Annotated[int, Meta(ge=60, le=10**7)] = 604_800
+
+
+class CloudFront(_Table, frozen=True):
+    """Keys of CloudFront."""
+
+    cloudfront_sha1: bool = True
+
+
+class Swift(_Table, frozen=True):
+    """Keys of OpenStack Swift."""
+
+    tempurl_sha1: bool = True
+
+
 class Replay(_Table, frozen=True):
     """Single use."""
 
@@ -167,6 +186,9 @@ class Config(_Table, frozen=True):
     limits: Limits = Limits()
     keys: Keys = Keys()
     s3: S3 = S3()
+    gcs: Gcs = Gcs()
+    cloudfront: CloudFront = CloudFront()
+    swift: Swift = Swift()
     replay: Replay = Replay()
     budgets: Budgets = Budgets()
     storage: Storage = Storage()

@@ -62,7 +62,7 @@ class Gateway:
                 await self._look(use, charges, inbound.now)
         except Denied as denied:
             raise denied.because(**describe(grant, intent)) from None
-        return Admission(inbound, intent, grant, use, charges, proof.body)
+        return Admission(inbound, intent, grant, None if intent.staged else use, charges, proof.body)
 
     def extend(self, admission: Admission, intent: Intent) -> Admission:
         """The same request on one more object that it touches: a copy's source, one of many deletes.

@@ -94,7 +94,7 @@ def command(
     gateway = _gateway(config)
     inbound = _inbound(config, url, method, source, headers, gateway)
     found = _judge(config, gateway, inbound)
-    about_s3 = explain_s3.explained(inbound, rules_of(config), gateway.keys, found.denied, theirs, _hosts(config))
+    about_s3 = explain_s3.explained(inbound, rules_of(config).s3, gateway.keys, found.denied, theirs, _hosts(config))
     found = found._replace(s3=about_s3)
     if as_json:
         print_json(explain.as_json(found))
@@ -190,7 +190,7 @@ def _inbound(
         source = source or _first_address(claims)
         given = _fitting(claims) | given
     elif facts is not None:
-        asked = fitting(bare, facts, rules_of(config), gateway.keys, method_is_given=method is not None)
+        asked = fitting(bare, facts, rules_of(config).s3, gateway.keys, method_is_given=method is not None)
         method, source, given, form = asked.method, source or asked.source, asked.headers | given, asked.form
     try:
         peer = plain_address(source or "127.0.0.1")

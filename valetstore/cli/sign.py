@@ -13,8 +13,9 @@ import click
 from valetstore.cli.aws import SCHEMES
 from valetstore.cli.door import reachable
 from valetstore.cli.options import Duration, Settings, json_option, print_json, settings_options
-from valetstore.cli.sign_options import FORM_METHOD, METHODS, Method, s3_terms_of, terms_of, terms_options
-from valetstore.cli.sign_s3 import Wanted, sign_s3, usual_key
+from valetstore.cli.sign_options import FORM_METHOD, METHODS, Method, asked_of, terms_of, terms_options
+from valetstore.cli.sign_s3 import sign_s3, usual_key
+from valetstore.cli.wanted import Wanted
 from valetstore.config import Config
 from valetstore.datalock import holder
 from valetstore.errors import ConfigInvalid, Denied
@@ -78,7 +79,7 @@ def command(
     With --scheme s3 it is a presigned URL of S3's; for METHOD POST, or with --post, the fields of a form. What S3
     cannot say is refused.
     """
-    config, asked = settings.load(), s3_terms_of(said)
+    config, asked = settings.load(), asked_of(said)
     if scheme == S3:
         if as_header:
             raise ConfigInvalid("--header: S3 signs one request; `keys session` makes credentials to sign others with")

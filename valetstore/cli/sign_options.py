@@ -9,7 +9,7 @@ import click
 
 from valetstore.cli.budget import budget_option
 from valetstore.cli.options import Duration, SizeRange, comma_list
-from valetstore.cli.sign_s3 import S3Terms
+from valetstore.cli.wanted import Asked
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.s3.sign import Pairs
 from valetstore.signing import OPERATION_OF, Terms
@@ -89,7 +89,7 @@ _S3_TERMS: Final = (
 
 
 def terms_options(function: Any) -> Any:
-    """The options that make `Terms` and `S3Terms`, given to the command as their members."""
+    """The options that make `Terms` and `Asked`, given to the command as their members."""
     for option in reversed((*_TERMS, *_S3_TERMS)):
         function = option(function)
     return function
@@ -106,9 +106,9 @@ def terms_of(gateway: str, *, once: bool, uses: int | None, window: int, start: 
     return cast(Terms, others | {"uses": 1 if once else uses, "window": window, "start": moment})
 
 
-def s3_terms_of(said: dict[str, Any]) -> S3Terms:
-    """Those of the options that are S3's alone, which are taken out of `said`."""
-    return S3Terms(**{name: said.pop(name) for name in S3Terms._fields})
+def asked_of(said: dict[str, Any]) -> Asked:
+    """Those of the options that are in vendors' terms, which are taken out of `said`."""
+    return Asked(**{name: said.pop(name) for name in Asked._fields if name in said})
 
 
 def _moment(text: str) -> float:

@@ -8,7 +8,7 @@ import base64
 import time
 from collections.abc import Mapping
 from html import escape
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import click
@@ -16,6 +16,7 @@ import msgspec
 
 from valetstore.cli.aws import region_of, secret_of
 from valetstore.cli.options import print_json
+from valetstore.cli.wanted import Asked, Wanted
 from valetstore.config import Config
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.native import Claims, as_list
@@ -25,7 +26,6 @@ from valetstore.grants.s3.sign import (
     Condition,
     Form,
     Key,
-    Pairs,
     Request,
     post_form,
     presign_v2,
@@ -59,41 +59,6 @@ _FORM_FIELDS: Final = frozenset(
 _NOT_TO_SIGN: Final = frozenset({"host", "authorization", "x-amz-date", "x-amz-security-token", "x-amz-signature"})
 _NATIVE_METHODS: Final = {"POST": "PUT"}
 """What `claims_for` calls a method that it does not know."""
-
-
-class S3Terms(NamedTuple):
-    """What is asked for in S3's terms alone; `headers` are (lower-case name, value)."""
-
-    sigv2: bool = False
-    post: bool = False
-    html: bool = False
-    headers: Pairs = ()
-    success_status: str | None = None
-    success_redirect: str | None = None
-
-    @property
-    def given(self) -> str:
-        """An option that was given; "" where none was."""
-        said = {
-            "--sigv2": self.sigv2,
-            "--post": self.post,
-            "--html": self.html,
-            "--signed-header": self.headers,
-            "--success-status": self.success_status,
-            "--success-redirect": self.success_redirect,
-        }
-        return next((option for option, value in said.items() if value), "")
-
-
-class Wanted(NamedTuple):
-    """What is to be signed; `expires` is in seconds, `path` as a user writes it."""
-
-    method: str
-    path: str
-    expires: int
-    base_url: str
-    terms: Terms
-    asked: S3Terms
 
 
 def sign_s3(config: Config, key: SigningKey, wanted: Wanted, *, as_json: bool) -> None:
@@ -134,7 +99,7 @@ def usual_key(ring: KeyRing) -> str:
     return active[0]
 
 
-def _with_signed_type(claims: Claims, asked: S3Terms) -> Claims:
+def _with_signed_type(claims: Claims, asked: Asked) -> Claims:
     """A content type that is signed as a header is asked for like one that a condition names."""
     signed = dict(asked.headers).get("content-type")
     if signed is None or claims.type is not None:
@@ -142,7 +107,7 @@ def _with_signed_type(claims: Claims, asked: S3Terms) -> Claims:
     return msgspec.structs.replace(claims, type=[signed.partition(";")[0].strip()])
 
 
-def _refuse_foreign(method: str, terms: Terms, asked: S3Terms, is_form: bool) -> None:
+def _refuse_foreign(method: str, terms: Terms, asked: Asked, is_form: bool) -> None:
     """Raise ConfigInvalid for what is asked for and cannot be signed, and say why."""
     said = cast(Mapping[str, Any], terms)
     for name, why in _NOT_IN_S3.items():
@@ -159,7 +124,7 @@ def _refuse_foreign(method: str, terms: Terms, asked: S3Terms, is_form: bool) ->
             raise ConfigInvalid(f"--signed-header {name}: a form has no field for it")
 
 
-def _refuse_in_form(method: str, terms: Terms, asked: S3Terms) -> None:
+def _refuse_in_form(method: str, terms: Terms, asked: Asked) -> None:
     if method not in ("PUT", "POST"):
         raise ConfigInvalid(f"--post: a form uploads; METHOD is POST or PUT, not {method}")
     if terms.get("filename") or terms.get("inline"):
@@ -168,7 +133,7 @@ def _refuse_in_form(method: str, terms: Terms, asked: S3Terms) -> None:
         raise ConfigInvalid(f"--success-redirect {asked.success_redirect!r}: must start with http:// or https://")
 
 
-def _refuse_in_url(method: str, terms: Terms, asked: S3Terms) -> None:
+def _refuse_in_url(method: str, terms: Terms, asked: Asked) -> None:
     if asked.html or asked.success_status or asked.success_redirect:
         raise ConfigInvalid("--html, --success-status, --success-redirect: are for a form (--post)")
     if terms.get("prefix"):
@@ -181,7 +146,7 @@ def _refuse_in_url(method: str, terms: Terms, asked: S3Terms) -> None:
         raise ConfigInvalid(f"--sha256: is of an upload, not of {method}")
 
 
-def _refuse_in_v2(method: str, terms: Terms, asked: S3Terms, *, expires_at: int, is_form: bool) -> None:
+def _refuse_in_v2(method: str, terms: Terms, asked: Asked, *, expires_at: int, is_form: bool) -> None:
     said = cast(Mapping[str, Any], terms)
     for name, option in () if is_form else _NOT_IN_V2.items():
         if said.get(name):
@@ -195,7 +160,7 @@ def _refuse_in_v2(method: str, terms: Terms, asked: S3Terms, *, expires_at: int,
             raise ConfigInvalid(f"--signed-header {name}: signature version 2 does not sign it; leave --sigv2 away")
 
 
-def _request(method: str, base_url: str, path: str, claims: Claims, asked: S3Terms, terms: Terms) -> Request:
+def _request(method: str, base_url: str, path: str, claims: Claims, asked: Asked, terms: Terms) -> Request:
     parameters = list(_conditions(claims).items())
     response = download_headers({}, terms.get("filename"), terms.get("inline", False))
     parameters += [(f"response-{name}", value) for name, value in response.items()]
@@ -220,7 +185,7 @@ def _conditions(claims: Claims) -> dict[str, str]:
 
 
 def _form(
-    signer: Key, base_url: str, path: str, claims: Claims, asked: S3Terms, *, now: int, expires: int, region: str
+    signer: Key, base_url: str, path: str, claims: Claims, asked: Asked, *, now: int, expires: int, region: str
 ) -> Form:
     bucket, name = split_path(path)
     conditions: list[Condition] = []

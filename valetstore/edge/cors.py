@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from valetstore.config import CorsRule
+from valetstore.edge.dialect import Dialect
 from valetstore.edge.replies import Header, Reply
 from valetstore.edge.s3.bucket_cors import StoredRule
 from valetstore.errors import Denied
 from valetstore.inbound import Inbound
+from valetstore.keys.vendor import S3
 
 EXPOSED: Final = (
     "ETag",
@@ -37,32 +39,38 @@ StoredRulesOf = Callable[[str], Sequence[StoredRule] | None]
 _VARY_PREFLIGHT: Final = ("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
 
 
-class S3Ways(NamedTuple):
-    """What this file asks of S3's: the rules stored for a bucket, whether a request speaks S3, the bucket and the
-    name in it that a request means, also by its Host.
+class Ways(NamedTuple):
+    """What this file asks of the dialects: the rules stored for a bucket, the dialect that a request speaks, the bucket
+    and the name in it that a request means, also by its Host.
     """
 
     stored: StoredRulesOf
-    speaks: Callable[[Inbound], bool]
+    spoken: Callable[[Inbound], Dialect | None]
     place: Callable[[Inbound], tuple[str, str]]
 
 
 class Cors:
     """Answers preflights and adds headers, by the rules of each bucket."""
 
-    def __init__(self, rules_of: RulesOf, s3: S3Ways) -> None:
+    def __init__(self, rules_of: RulesOf, ways: Ways) -> None:
         self._rules_of = rules_of
-        self._s3 = s3
+        self._ways = ways
 
-    def answers_as_s3(self, inbound: Inbound) -> bool:
-        """Whether OPTIONS is answered, and refused, as S3 does it."""
-        return inbound.method == "OPTIONS" and (self._s3.speaks(inbound) or self._stored(inbound) is not None)
+    def answers_as(self, inbound: Inbound) -> str:
+        """The dialect in whose way OPTIONS is answered and refused: S3's, where a bucket's rules were stored by its
+        client. "" for any other request.
+        """
+        return S3 if inbound.method == "OPTIONS" and self._is_s3(inbound) else ""
+
+    def _is_s3(self, inbound: Inbound) -> bool:
+        spoken = self._ways.spoken(inbound)
+        return spoken.name == S3 if spoken is not None else self._stored(inbound) is not None
 
     def preflight(self, inbound: Inbound) -> Reply:
         """The answer to OPTIONS. Raises `cors_not_allowed`; where it is S3's also `parameter_invalid`."""
         origin = inbound.header("origin")
         method = inbound.header("access-control-request-method")
-        is_s3 = self.answers_as_s3(inbound)
+        is_s3 = self._is_s3(inbound)
         if origin is None or method is None:
             if is_s3:
                 raise _insufficient(origin)
@@ -74,7 +82,7 @@ class Cors:
                 return Reply(200 if is_s3 else 204, _preflight_headers(rule, origin, inbound))
         refusal = Denied("cors_not_allowed", "Ask the operator to add the origin, method and headers.")
         if is_s3:
-            kind = "OBJECT" if self._s3.place(inbound)[1] else "BUCKET"
+            kind = "OBJECT" if self._ways.place(inbound)[1] else "BUCKET"
             said = "" if rules else "CORSResponse: CORS is not enabled for this bucket."
             refusal.saying("AccessForbidden", said, Method=method, ResourceType=kind)
         raise refusal
@@ -102,7 +110,7 @@ class Cors:
         if stored is not None:
             return stored
         try:
-            return self._rules_of(self._s3.place(inbound)[0])
+            return self._rules_of(self._ways.place(inbound)[0])
         except Denied:
             return ()
 
@@ -111,7 +119,7 @@ class Cors:
         if inbound.method != "OPTIONS" and inbound.header("origin") is None:
             return None
         try:
-            return self._s3.stored(self._s3.place(inbound)[0])
+            return self._ways.stored(self._ways.place(inbound)[0])
         except Denied as denied:
             # Rules that cannot be read allow nothing; where no bucket can have them there are none.
             return () if denied.code.startswith("storage") else None

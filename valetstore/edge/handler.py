@@ -8,20 +8,19 @@ from valetstore.audit import Audit
 from valetstore.edge.admin import Admin
 from valetstore.edge.arrival import Arrivals
 from valetstore.edge.cors import Cors
+from valetstore.edge.dialect import Dialects
 from valetstore.edge.exchange import Answered, Exchange
 from valetstore.edge.forms import is_form, open_form
 from valetstore.edge.objects import Objects
 from valetstore.edge.protocol import LINGER_SECONDS
 from valetstore.edge.release import Releases
 from valetstore.edge.replies import Header, Reply, problem
-from valetstore.edge.s3 import S3Calls
 from valetstore.edge.served import SAFETY
 from valetstore.edge.service import Service
 from valetstore.edge.story import Story
 from valetstore.edge.transfers import Transfers
 from valetstore.errors import Denied
 from valetstore.gateway import Gateway
-from valetstore.grants import s3
 from valetstore.grants.grant import Admission
 from valetstore.grants.native import RELEASE_PATH, is_revocations
 from valetstore.inbound import Inbound
@@ -39,7 +38,7 @@ class Handler:
         arrivals: Arrivals,
         gateway: Gateway,
         objects: Objects,
-        s3: S3Calls,
+        dialects: Dialects,
         service: Service,
         admin: Admin,
         releases: Releases,
@@ -52,7 +51,7 @@ class Handler:
         self._arrivals = arrivals
         self._gateway = gateway
         self._objects = objects
-        self._s3 = s3
+        self._dialects = dialects
         self._service = service
         self._admin = admin
         self._releases = releases
@@ -127,9 +126,11 @@ class Handler:
 
     def _refusal(self, denied: Denied, inbound: Inbound | None, story: Story) -> Reply:
         """A refusal in the words of the dialect that the request speaks."""
-        if inbound is not None and (self._s3.speaks(inbound) or self._cors.answers_as_s3(inbound)):
-            return self._s3.refusal(denied, inbound, story.request_id)
-        return problem(denied)
+        if inbound is None:
+            return problem(denied)
+        name = self._cors.answers_as(inbound) or denied.evidence.get("dialect")
+        dialect = self._dialects.of(str(name)) if name else self._dialects.spoken(inbound)
+        return problem(denied) if dialect is None else dialect.refusal(denied, inbound, story.request_id)
 
     async def _answer(self, exchange: Exchange, inbound: Inbound, story: Story) -> Reply:
         if inbound.method == "OPTIONS":
@@ -153,8 +154,9 @@ class Handler:
         return reply
 
     async def _admitted(self, exchange: Exchange, admission: Admission, story: Story) -> Reply:
-        if admission.grant.scheme == s3.NAME:
-            return await self._s3.answer(exchange, admission, story.admitted, story.request_id)
+        dialect = self._dialects.of(admission.grant.scheme)
+        if dialect is not None:
+            return await dialect.answer(exchange, admission, story.admitted, story.request_id)
         if admission.intent.operation == "admin" and is_revocations(admission.intent.path):
             return await self._admin.answer(exchange, admission, story.admitted)
         if admission.intent.key is None and admission.intent.operation != "list":

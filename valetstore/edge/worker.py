@@ -16,11 +16,15 @@ from typing import Final, NamedTuple
 from valetstore import __version__
 from valetstore.audit import Audit
 from valetstore.config import Config
-from valetstore.dialects import rules_of, schemes_of
+from valetstore.dialects import Rules, rules_of, schemes_of
 from valetstore.edge.admin import Admin
 from valetstore.edge.arrival import Arrivals
+from valetstore.edge.azure import AzureCalls
 from valetstore.edge.book import ConnectionBook
-from valetstore.edge.cors import Cors, S3Ways
+from valetstore.edge.cloudfront import CloudFrontCalls
+from valetstore.edge.cors import Cors, Ways
+from valetstore.edge.dialect import Dialects
+from valetstore.edge.gcs import GcsCalls
 from valetstore.edge.handler import Handler
 from valetstore.edge.objects import Objects
 from valetstore.edge.orders import Standing
@@ -30,6 +34,7 @@ from valetstore.edge.s3 import S3Calls
 from valetstore.edge.s3.bucket_cors import stored_rules
 from valetstore.edge.server import Server
 from valetstore.edge.service import Reason, Service
+from valetstore.edge.swift import SwiftCalls
 from valetstore.edge.tally import Tally
 from valetstore.edge.tls import Tls
 from valetstore.edge.transfers import Transfers
@@ -141,16 +146,19 @@ class Worker:
 
     def _make_handler(self, config: Config) -> Handler:
         services = Services(self._store, self._store.uploads, self._gateway, config, self._transfers)
-        s3 = S3Calls(services, rules_of(config))
+        dialects = _dialects(services, rules_of(config))
         return Handler(
             arrivals=Arrivals(self._proxies),
             gateway=self._gateway,
             objects=Objects(services),
-            s3=s3,
+            dialects=dialects,
             service=self._service,
             admin=Admin(self._gateway, self._single.revocations),
             releases=Releases(self._gateway, self._single.revocations),
-            cors=Cors(config.cors_rules, S3Ways(partial(stored_rules, self._store.buckets), s3.speaks, s3.place)),
+            cors=Cors(
+                config.cors_rules,
+                Ways(partial(stored_rules, self._store.buckets), dialects.spoken, dialects.place),
+            ),
             audit=self._audit,
             metrics=self.metrics,
             transfers=self._transfers,
@@ -205,6 +213,19 @@ class Worker:
         while True:
             await asyncio.to_thread(self._store.collector.run)
             await asyncio.sleep(self._store.collector.pause_seconds)
+
+
+def _dialects(services: Services, rules: Rules) -> Dialects:
+    """The operations of every vendor's dialect."""
+    return Dialects(
+        S3Calls(services, rules.s3),
+        (
+            GcsCalls(services, rules.gcs),
+            AzureCalls(services, rules.azure),
+            CloudFrontCalls(services, rules.cloudfront),
+            SwiftCalls(services, rules.swift),
+        ),
+    )
 
 
 def _free_bytes(path: Path) -> float:

@@ -54,11 +54,13 @@ class Intent(msgspec.Struct, frozen=True):
     `key` is None where no single object is meant (a list, whose `path` is `/bucket/` and the prefix asked
     for; the gateway's own paths). `length` and `content_type` are what an upload announces, if it does.
 
-    `action` is the dialect's own name for it ("PutObject"), "" where there is one for each operation. `partly` marks
-    a path (`/bucket/`, or `/`) of which the key need only open a part, because what is touched there is judged one
-    by one (`Gateway.extend`). `upload` is the multipart upload that a request belongs to: the use of a limited key
-    was set aside when that began, so such a request uses nothing of its own. `copied` says that the bytes are another
-    object's: their number and type are judged once that is open (`policy.request.enforce_content`).
+    `action` is the dialect's own name for it ("PutObject"), "" where there is one for each operation. `partly`
+    marks a path (`/bucket/`, or `/`) of which the key need only open a part, because what is touched there is
+    judged one by one (`Gateway.extend`). `upload` is the multipart upload that a request belongs to: the use of a
+    limited key was set aside when that began, so such a request uses nothing of its own. `staged` says that what is
+    kept has no name until another request, which takes the use, gives it one: a limited key must have a use left.
+    `copied` says that the bytes are another object's: their number and type are judged once that is open
+    (`policy.request.enforce_content`).
     """
 
     operation: Operation
@@ -70,6 +72,12 @@ class Intent(msgspec.Struct, frozen=True):
     partly: bool = False
     upload: str = ""
     copied: bool = False
+    staged: bool = False
+
+    @property
+    def in_part(self) -> bool:
+        """Whether its body is only a part of what an object will be."""
+        return bool(self.upload) or self.staged
 
 
 class BodyProof(Protocol):

@@ -7,9 +7,9 @@ Rule 2: material is checked where it is loaded (length, curve, type), so that ve
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple, cast
+from typing import Final, Literal, NamedTuple, cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from valetstore.errors import ConfigInvalid
-from valetstore.keys.vendor import HMAC
+from valetstore.keys.vendor import ECDSA, HMAC, RSA
 
 SECRET_BYTES_MIN: Final = 32
 """HS256 needs a key at least as long as its hash (RFC 7518 section 3.2)."""
@@ -119,6 +119,60 @@ SHARED_SECRET: Final = Algorithm(HMAC, False, False, lambda: secrets.token_bytes
 """What a signing key of a vendor's dialect has, whose own file says how its secret signs."""
 
 
+VENDOR_ALGORITHMS: Final = {HMAC: SHARED_SECRET, RSA: ALGORITHMS["RS256"], ECDSA: ALGORITHMS["ES256"]}
+"""What the algorithms of vendors' signing keys are nearest to; how they sign is each dialect's own business."""
+
+RsaHash = Literal["sha1", "sha256"]
+_RSA_HASHES: Final[Mapping[RsaHash, hashes.HashAlgorithm]] = {
+    "sha1": hashes.SHA1(),  # noqa: S303 - what CloudFront's signers use
+    "sha256": hashes.SHA256(),
+}
+
+
+def rsa_holds(key: Secret | PublicKey, message: bytes, signature: bytes, hashed: RsaHash = "sha256") -> bool:
+    """Whether an RSA key signed this message by PKCS #1 v1.5 (RFC 8017 section 8.2.2)."""
+    try:
+        cast(rsa.RSAPublicKey, key).verify(signature, message, padding.PKCS1v15(), _RSA_HASHES[hashed])
+    except InvalidSignature:
+        return False
+    return True
+
+
+def rsa_sign(key: PrivateKey, message: bytes, hashed: RsaHash = "sha256") -> bytes:
+    """The signature that `rsa_holds` asks for."""
+    return cast(rsa.RSAPrivateKey, key).sign(message, padding.PKCS1v15(), _RSA_HASHES[hashed])
+
+
+def ecdsa_holds(key: Secret | PublicKey, message: bytes, signature: bytes) -> bool:
+    """Whether a P-256 key signed this message over SHA-256, the signature in DER (RFC 3279 section 2.2.3)."""
+    try:
+        cast(ec.EllipticCurvePublicKey, key).verify(signature, message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def ecdsa_sign(key: PrivateKey, message: bytes) -> bytes:
+    """A signature that `ecdsa_holds` takes."""
+    return cast(ec.EllipticCurvePrivateKey, key).sign(message, ec.ECDSA(hashes.SHA256()))
+
+
+def load_vendor_public(pem: str, algorithm: str) -> PublicKey:
+    """A PEM public key for a vendor's dialect (`RSA` or `ECDSA`). Raises ConfigInvalid.
+
+    RSA keys count by their signatures' length: vendors' tools have made moduli whose first bit is 0.
+    """
+    key = _public(pem)
+    if algorithm == RSA and isinstance(key, rsa.RSAPublicKey):
+        if (key.key_size + 7) // 8 not in _RSA_SIGNATURE_BYTES:
+            raise ConfigInvalid(f"the RSA key has {key.key_size} bits; it must have {', '.join(map(str, RSA_BITS))}")
+        return key
+    if algorithm == ECDSA and isinstance(key, ec.EllipticCurvePublicKey):
+        algorithm_of(key)
+        return key
+    raise ConfigInvalid(f"the public key is not one for {algorithm}")
+
+
 def algorithm_of(key: PublicKey | PrivateKey) -> str:
     """The one JWS algorithm a key is used with; raises ConfigInvalid where it is none of ours."""
     if isinstance(key, ed25519.Ed25519PublicKey | ed25519.Ed25519PrivateKey):
@@ -136,12 +190,16 @@ def algorithm_of(key: PublicKey | PrivateKey) -> str:
 
 def load_public(pem: str) -> PublicKey:
     """A PEM public key; certificates and private keys are refused. Raises ConfigInvalid."""
+    key = _public(pem)
+    algorithm_of(key)
+    return key
+
+
+def _public(pem: str) -> PublicKey:
     try:
-        key = serialization.load_pem_public_key(pem.encode())
+        return cast(PublicKey, serialization.load_pem_public_key(pem.encode()))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigInvalid("the public key is not a PEM `PUBLIC KEY` (SubjectPublicKeyInfo)") from error
-    algorithm_of(cast(PublicKey, key))
-    return cast(PublicKey, key)
 
 
 def load_private(pem: str) -> PrivateKey:

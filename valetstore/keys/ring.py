@@ -17,20 +17,23 @@ from valetstore.grants.grant import OPERATIONS, SINGLE_USE_OPERATIONS, Limits, P
 from valetstore.grants.networks import parse_networks
 from valetstore.keys.material import (
     ALGORITHMS,
-    SHARED_SECRET,
+    VENDOR_ALGORITHMS,
     Algorithm,
     PublicKey,
     Secret,
     algorithm_of,
     check_secret,
     load_public,
+    load_vendor_public,
 )
-from valetstore.keys.vendor import HMAC, S3, check_access_key_id, check_secret_access_key
+from valetstore.keys.vendor import HMAC, VENDORS
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", re.ASCII)
 USES_MAX: Final = 2**53
 """As many as a native key can say in its claims."""
 NATIVE: Final = "native"
+SHARING_MAX: Final = 8
+"""How many signing keys may have one key id, where a dialect has rotations: each may cost a verification."""
 INTERNAL_NAME: Final = "_valet"
 """The gateway's own signing key: it opens the probes of `valetstore check` and the way of `valetstore revoke`."""
 
@@ -39,8 +42,9 @@ class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     """A signing key as the ring's file holds it.
 
     `id` is internal, random and never reused: key identities are derived from it, so a new key under an old
-    name cannot meet the old one's used or revoked keys. `kid` is what a token's header names (for S3 the access key
-    id). Exactly one of `secret` (base64url) and `public_key` (PEM) is set. Times are seconds since the epoch.
+    name cannot meet the old one's used or revoked keys. `kid` is what a token's header names; a vendor's credential
+    has its own word for it (`keys.vendor`). Exactly one of `secret` (base64url) and `public_key` (PEM) is set. Times
+    are seconds since the epoch.
     """
 
     id: str
@@ -86,7 +90,7 @@ class KeyRing:
 
     def __init__(self, records: Iterable[KeyRecord] = (), generation: int = 0) -> None:
         self.generation = generation
-        self._by_kid: dict[tuple[str, str], SigningKey] = {}
+        self._by_kid: dict[tuple[str, str], tuple[SigningKey, ...]] = {}
         self._by_name: dict[str, SigningKey] = {}
         for record in records:
             try:
@@ -95,14 +99,24 @@ class KeyRing:
                 raise ConfigInvalid(f"signing key {record.name!r}: {error}") from error
             if record.name in self._by_name:
                 raise ConfigInvalid(f"signing key {record.name!r}: the name is used twice")
-            if (record.scheme, record.kid) in self._by_kid:
+            others = self._by_kid.get((record.scheme, record.kid), ())
+            if others and not _may_share(record, others):
                 raise ConfigInvalid(f"signing key {record.name!r}: the key id {record.kid!r} is used twice")
+            if len(others) >= SHARING_MAX:
+                raise ConfigInvalid(
+                    f"signing key {record.name!r}: {SHARING_MAX} others have the key id {record.kid!r} already"
+                )
             self._by_name[record.name] = key
-            self._by_kid[record.scheme, record.kid] = key
+            self._by_kid[record.scheme, record.kid] = (*others, key)
 
     def find(self, scheme: str, kid: str) -> SigningKey | None:
         """The signing key a credential names, retired or not; None where there is none."""
-        return self._by_kid.get((scheme, kid))
+        found = self._by_kid.get((scheme, kid))
+        return found[0] if found else None
+
+    def find_all(self, scheme: str, kid: str) -> tuple[SigningKey, ...]:
+        """All that a credential may mean where its dialect has rotations, in the ring's order; at most SHARING_MAX."""
+        return self._by_kid.get((scheme, kid), ())
 
     def named(self, name: str) -> SigningKey | None:
         """The signing key of that name."""
@@ -177,25 +191,36 @@ def check_not_reserved(name: str) -> None:
         )
 
 
+def _may_share(record: KeyRecord, others: Iterable[SigningKey]) -> bool:
+    """Whether a dialect lets these signing keys have one key id: of one kind, as a rotation makes them."""
+    vendor = VENDORS.get(record.scheme)
+    return vendor is not None and vendor.rotates and all(o.record.algorithm == record.algorithm for o in others)
+
+
 def _algorithm(record: KeyRecord) -> Algorithm:
     if not NAME.fullmatch(record.name):
         raise ConfigInvalid("the name has 1 to 64 letters, digits, dots, hyphens or underscores")
-    if record.scheme == S3:
-        check_access_key_id(record.kid)
-        if record.algorithm != HMAC:
-            raise ConfigInvalid(f"algorithm {record.algorithm!r}: a signing key for S3 has {HMAC}")
-        return SHARED_SECRET
+    if record.scheme in VENDORS:
+        vendor = VENDORS[record.scheme]
+        vendor.check_key_id(record.kid)
+        if record.algorithm not in vendor.algorithms:
+            allowed = " or ".join(vendor.algorithms)
+            raise ConfigInvalid(f"algorithm {record.algorithm!r}: a signing key for {vendor.title} has {allowed}")
+        return VENDOR_ALGORITHMS[record.algorithm]
     if record.scheme != NATIVE:
-        raise ConfigInvalid(f"scheme {record.scheme!r}: must be one of {NATIVE}, {S3}")
+        raise ConfigInvalid(f"scheme {record.scheme!r}: must be one of {', '.join((NATIVE, *VENDORS))}")
     if record.algorithm not in ALGORITHMS:
         raise ConfigInvalid(f"algorithm {record.algorithm!r}: must be one of {', '.join(ALGORITHMS)}")
     return ALGORITHMS[record.algorithm]
 
 
 def _material(record: KeyRecord) -> Secret | PublicKey:
-    if record.scheme == NATIVE and ALGORITHMS[record.algorithm].asymmetric:
+    is_vendors = record.scheme in VENDORS
+    if (record.algorithm != HMAC) if is_vendors else ALGORITHMS[record.algorithm].asymmetric:
         if record.public_key is None or record.secret is not None:
             raise ConfigInvalid(f"{record.algorithm} needs public-key, and no secret")
+        if is_vendors:
+            return load_vendor_public(record.public_key, record.algorithm)
         public = load_public(record.public_key)
         if algorithm_of(public) != record.algorithm:
             raise ConfigInvalid(f"the public key is for {algorithm_of(public)}, not {record.algorithm}")
@@ -206,4 +231,4 @@ def _material(record: KeyRecord) -> Secret | PublicKey:
         secret = b64url_decode(record.secret.encode())
     except ValueError as error:
         raise ConfigInvalid("the secret is not unpadded base64url") from error
-    return check_secret(secret) if record.scheme == NATIVE else check_secret_access_key(secret)
+    return VENDORS[record.scheme].check_secret(secret) if is_vendors else check_secret(secret)

@@ -118,13 +118,13 @@ def _length(grant: Grant, intent: Intent, _inbound: Inbound) -> None:
     if grant.length_max is not None and intent.length > grant.length_max:
         raise Denied("too_large", f"At most {grant.length_max} bytes.", size_max=grant.length_max)
     # A part may be smaller than the whole has to be.
-    if intent.length < grant.length_min and not intent.upload:
+    if intent.length < grant.length_min and not intent.in_part:
         raise Denied("too_small", f"At least {grant.length_min} bytes.", size_min=grant.length_min)
 
 
 def _type(grant: Grant, intent: Intent, _inbound: Inbound) -> None:
     # The parts of an upload have no type of their own, nor has a bucket; a copy's may be its source's.
-    if intent.operation != "write" or not grant.types or intent.upload or intent.copied or intent.key is None:
+    if intent.operation != "write" or not grant.types or intent.in_part or intent.copied or intent.key is None:
         return
     given = (intent.content_type or "").partition(";")[0].strip().lower()
     for group in grant.types:

@@ -2,15 +2,17 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 
 from tests.edge.s3.conftest import Clients
 from tests.edge.s3.signed import ask, error_of, presigned, refused, signing_at
 from tests.gate import Gate
-from valetstore.edge.s3 import voice
+from valetstore.edge.dialect import Dialects
+from valetstore.edge.s3 import S3Calls, voice
 from valetstore.edge.s3.codes import ROWS, SENTENCES
+from valetstore.edge.uploading import Services
 from valetstore.errors import REFUSALS, Denied
 from valetstore.grants.grant import Profile
 from valetstore.grants.s3 import Rules
@@ -142,7 +144,8 @@ def test_what_is_said_wins_over_the_tables_and_lacks_nothing() -> None:
 )
 def test_s3_is_spoken_to_those_who_speak_it(target: str, headers: dict[str, str], is_s3: bool) -> None:
     """To whoever brings one of its keys, or what only its clients send; native keys get native answers."""
-    assert voice.speaks(inbound(target, **headers)) is is_s3
+    spoken = Dialects(S3Calls(cast(Services, None), Rules()), ()).spoken(inbound(target, **headers))
+    assert (spoken is not None) is is_s3
 
 
 def test_a_name_that_is_too_long_says_how_long() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.edge.s3.conftest import Clients
 from tests.edge.s3.signed import presigned
-from valetstore.edge.s3.xml import ATTRIBUTES_MAX, TAGS_MAX, parsed
+from valetstore.edge.xml import ATTRIBUTES_MAX, TAGS_MAX, parsed
 from valetstore.errors import Denied
 from valetstore.grants.s3.session import mint
 

@@ -21,13 +21,13 @@ from valetstore.audit import Audit
 from valetstore.config import Audit as AuditSettings
 from valetstore.config import Config
 from valetstore.edge.book import ConnectionBook
+from valetstore.edge.call import Call
 from valetstore.edge.exchange import Answered, Exchange
 from valetstore.edge.proxies import TrustedProxies
 from valetstore.edge.replies import Reply
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.waiting import answered_in_time
-from valetstore.edge.s3.xml import xml_reply
 from valetstore.edge.server import Server
+from valetstore.edge.xml import xml_reply
 from valetstore.errors import Denied
 from valetstore.grants.grant import Profile
 from valetstore.metrics import Metrics

@@ -4,11 +4,11 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from valetstore.edge.call import Call
 from valetstore.edge.replies import Reply
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.checksums import kind_of, member_of, text_of
 from valetstore.edge.s3.heads import argument_invalid, refuse_unreadable, refuse_versions, values_of
-from valetstore.edge.s3.xml import Node, xml_reply
+from valetstore.edge.xml import Node, xml_reply
 from valetstore.encoding import http_date, wire_int
 from valetstore.errors import Denied
 from valetstore.inbound import Inbound

@@ -7,8 +7,8 @@ parses it.
 import time
 from collections.abc import Mapping
 
+from valetstore.edge.call import Call
 from valetstore.edge.receive import BodySource, ask_for_body, receive
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.checksums import Declared, declared
 from valetstore.errors import Denied
 from valetstore.grants.s3.scheme import length_of

@@ -8,13 +8,13 @@ import re
 import time
 from typing import Final
 
+from valetstore.edge.call import Call
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3.bodies import empty, small
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.changes import changing
 from valetstore.edge.s3.heads import argument_invalid, refuse_unserved, unserved_header
 from valetstore.edge.s3.nodes import OWNER, instant
-from valetstore.edge.s3.xml import Node, malformed, parsed, xml_reply
+from valetstore.edge.xml import Node, malformed, parsed, xml_reply
 from valetstore.errors import Denied
 from valetstore.grants.grant import Intent
 from valetstore.objectkey import split_path

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from valetstore.edge.call import Call, Operation
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.receive import is_continue
 from valetstore.edge.replies import Reply
@@ -24,10 +25,10 @@ from valetstore.edge.s3 import (
     voice,
     writing,
 )
-from valetstore.edge.s3.call import Call, Operation
 from valetstore.edge.uploading import OnAdmitted, Services
 from valetstore.errors import Denied
 from valetstore.grants.grant import Admission
+from valetstore.grants.s3 import NAME
 from valetstore.grants.s3.address import bucket_in_host
 from valetstore.grants.s3.promote import promoted
 from valetstore.grants.s3.rules import Rules
@@ -70,7 +71,9 @@ _OPERATIONS: Final[Mapping[str, Operation]] = {
 
 
 class S3Calls:
-    """Answers admitted S3 requests, and refusals of those that were not."""
+    """Answers admitted S3 requests, and refusals of those that were not: see `edge.dialect.Dialect`."""
+
+    name = NAME
 
     def __init__(self, services: Services, rules: Rules) -> None:
         self._services = services
@@ -92,9 +95,13 @@ class S3Calls:
         reply.headers.append(("x-amz-request-id", request_id))
         return reply
 
-    def speaks(self, inbound: Inbound) -> bool:
-        """Whether a request is S3's, admitted or not: by its key, or by what only S3's clients send."""
-        return voice.speaks(inbound)
+    def carries(self, inbound: Inbound) -> bool:
+        """See `Dialect`."""
+        return voice.carries(inbound)
+
+    def hints(self, inbound: Inbound) -> bool:
+        """See `Dialect`."""
+        return voice.hints(inbound)
 
     def place(self, inbound: Inbound) -> tuple[str, str]:
         """The bucket that a request names, in its Host or its path, and the name in it; nothing is checked.

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from valetstore.edge.s3.call import Call
+from valetstore.edge.call import Call
 from valetstore.edge.s3.checksums import declared
 from valetstore.errors import Denied
 from valetstore.inbound import Inbound

@@ -9,16 +9,16 @@ from typing import Final, NamedTuple
 import msgspec
 
 from valetstore.conditions import Conditions, Outcome
+from valetstore.edge.call import Call
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3 import bodies
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.checksums import asked_algorithm, kind_of, member_of, text_of
 from valetstore.edge.s3.heads import UNTYPED, argument_invalid, metadata_of, refuse_unserved, write_conditions
 from valetstore.edge.s3.nodes import instant
 from valetstore.edge.s3.waiting import answered_in_time
 from valetstore.edge.s3.writing import refuse_unmet
-from valetstore.edge.s3.xml import Node, xml_reply
 from valetstore.edge.uploading import keep
+from valetstore.edge.xml import Node, xml_reply
 from valetstore.encoding import percent_decode, split_query
 from valetstore.errors import Denied
 from valetstore.grants.grant import Admission, Intent

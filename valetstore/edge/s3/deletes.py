@@ -11,15 +11,15 @@ from functools import partial
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
+from valetstore.edge.call import Call
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3.bodies import small
 from valetstore.edge.s3.buckets import bucket_of
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.changes import changing, require_digest
 from valetstore.edge.s3.heads import refuse_unserved
 from valetstore.edge.s3.removing import Wanted, bound, seconds_of
 from valetstore.edge.s3.voice import saying_of
-from valetstore.edge.s3.xml import Node, malformed, parsed, xml_reply
+from valetstore.edge.xml import Node, malformed, parsed, xml_reply
 from valetstore.errors import Denied
 from valetstore.grants.grant import Intent
 from valetstore.objectkey import KEY_BYTES_MAX, ObjectKey

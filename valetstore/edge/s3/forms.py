@@ -13,14 +13,14 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from valetstore.edge.call import Call
 from valetstore.edge.exchange import FormReader
 from valetstore.edge.replies import Header, Reply
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.checksums import checksum_headers, declared
 from valetstore.edge.s3.heads import argument_invalid, metadata_of, refuse_unserved, write_conditions
 from valetstore.edge.s3.writing import refuse_unmet
-from valetstore.edge.s3.xml import xml_reply
 from valetstore.edge.uploading import Incoming, take_in
+from valetstore.edge.xml import xml_reply
 from valetstore.encoding import UNSAFE_IN_HEADER
 from valetstore.errors import Denied
 from valetstore.grants.s3.form import fields_of, no_form

@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from valetstore.edge.call import Call
 from valetstore.edge.replies import Reply
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.heads import argument_invalid
 from valetstore.edge.s3.nodes import OWNER, Coded, coding_of, instant
-from valetstore.edge.s3.xml import Node, xml_reply
+from valetstore.edge.xml import Node, xml_reply
 from valetstore.objectkey import split_path
 from valetstore.storage.promise import Listed, Page
 from valetstore.storage.uploads import Started

@@ -10,16 +10,16 @@ from typing import Final
 import msgspec
 
 from valetstore.conditions import Conditions
+from valetstore.edge.call import Call
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3 import bodies
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.checksums import asked_kind
 from valetstore.edge.s3.heads import argument_invalid, metadata_of, refuse_unserved
 from valetstore.edge.s3.multipart_checksums import headers_of, kind_of, part_node
 from valetstore.edge.s3.multipart_terms import begun, ending_of, terms_of
 from valetstore.edge.s3.nodes import OWNER, coding_of, instant
-from valetstore.edge.s3.xml import Node, xml_reply
 from valetstore.edge.uploading import refuse_early
+from valetstore.edge.xml import Node, xml_reply
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
 from valetstore.replay.lease import Lease

@@ -8,7 +8,7 @@ from hmac import compare_digest
 
 from valetstore.edge.replies import Header
 from valetstore.edge.s3.checksums import ALGORITHMS, COMPOSITE, FULL_OBJECT, PREFIX, member_of, text_of
-from valetstore.edge.s3.xml import Node
+from valetstore.edge.xml import Node
 from valetstore.errors import Denied
 from valetstore.inbound import Inbound
 from valetstore.storage import checksums

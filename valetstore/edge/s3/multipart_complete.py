@@ -20,16 +20,16 @@ from urllib.parse import quote
 import msgspec
 
 from valetstore.conditions import Conditions, Outcome
+from valetstore.edge.call import Call
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3 import bodies
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.checksums import Declared, kind_of, member_of
 from valetstore.edge.s3.heads import refuse_unserved, write_conditions
 from valetstore.edge.s3.multipart_checksums import check_promised, invalid, whole_of
 from valetstore.edge.s3.multipart_manifest import Named, chosen, manifest
 from valetstore.edge.s3.multipart_terms import Begun, begun, check_in_force, check_whole, ending_of
 from valetstore.edge.s3.waiting import answered_in_time
-from valetstore.edge.s3.xml import Node, xml_reply
+from valetstore.edge.xml import Node, xml_reply
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
 from valetstore.policy.body import promised_digests

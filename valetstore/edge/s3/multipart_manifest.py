@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 from valetstore.edge.s3.checksums import ALGORITHMS, member_of, text_of
 from valetstore.edge.s3.heads import argument_invalid
 from valetstore.edge.s3.multipart_checksums import invalid
-from valetstore.edge.s3.xml import malformed, parsed
+from valetstore.edge.xml import malformed, parsed
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
 from valetstore.storage.promise import Part

@@ -12,10 +12,10 @@ from typing import Final
 import msgspec
 
 from valetstore.conditions import Conditions
+from valetstore.edge.call import Call
 from valetstore.edge.receive import BodySource
 from valetstore.edge.replies import Header, Reply
 from valetstore.edge.s3 import bodies
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.checksums import PREFIX, Declared, declared, member_of, text_of
 from valetstore.edge.s3.copying import open_source
 from valetstore.edge.s3.heads import argument_invalid, refuse_unserved
@@ -25,8 +25,8 @@ from valetstore.edge.s3.multipart_room import Room
 from valetstore.edge.s3.multipart_terms import Begun, begun, check_in_force
 from valetstore.edge.s3.nodes import instant
 from valetstore.edge.s3.waiting import answered_in_time
-from valetstore.edge.s3.xml import Node, xml_reply
 from valetstore.edge.uploading import Incoming, take_in
+from valetstore.edge.xml import Node, xml_reply
 from valetstore.encoding import wire_int
 from valetstore.policy.body import BodyRules
 from valetstore.storage.promise import MD5, Metadata, OpenObject, Stretch

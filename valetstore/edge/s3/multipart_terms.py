@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from valetstore.edge.s3.call import Call
+from valetstore.edge.call import Call
 from valetstore.errors import Denied
 from valetstore.grants.grant import Grant, Intent, Use
 from valetstore.keys.material import fingerprint

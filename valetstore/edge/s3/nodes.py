@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from valetstore.audit import rfc3339
 from valetstore.edge.s3.heads import argument_invalid
-from valetstore.edge.s3.xml import Node
+from valetstore.edge.xml import Node
 from valetstore.inbound import Inbound
 
 OWNER: Final[tuple[Node, ...]] = (("ID", "valetstore"), ("DisplayName", "valetstore"))

@@ -3,10 +3,10 @@
 from typing import Final, NamedTuple
 
 from valetstore.conditions import if_range_holds
+from valetstore.edge.call import Call
 from valetstore.edge.downloading import Chosen, hand_out
 from valetstore.edge.ranges import Span, requested_span
 from valetstore.edge.replies import Header, Reply
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.heads import (
     argument_invalid,
     object_headers,

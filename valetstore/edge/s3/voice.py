@@ -12,7 +12,7 @@ from typing import Final
 from valetstore.edge.forms import is_form
 from valetstore.edge.replies import Reply, refusal_headers
 from valetstore.edge.s3.codes import ROWS, SENTENCES, Row
-from valetstore.edge.s3.xml import document
+from valetstore.edge.xml import document
 from valetstore.encoding import SECONDS_MAX
 from valetstore.errors import Denied, Saying
 from valetstore.grants.s3 import v2, v4
@@ -20,25 +20,20 @@ from valetstore.grants.s3.address import bucket_in_host
 from valetstore.grants.s3.rules import Rules
 from valetstore.grants.s3.scheme import FUTURE_SECONDS, length_of
 from valetstore.inbound import Inbound
-from valetstore.objectkey import KEY_BYTES_MAX, RESERVED_BUCKET, split_path
+from valetstore.objectkey import KEY_BYTES_MAX, split_path
 
 _HOST_ID: Final = "valetstore"
-_NATIVE_PARAMETER: Final = "valet"
 
 Members = dict[str, str]
 
 
-def speaks(inbound: Inbound) -> bool:
-    """Whether a request is S3's: it carries one of its keys, or what only its clients send and no key of our own."""
-    if inbound.raw_path.startswith(f"/{RESERVED_BUCKET}/".encode()):
-        return False
-    query = _query(inbound)
-    if _signed_in_query(query) or _signed_in_headers(inbound):
-        return True
-    if _NATIVE_PARAMETER in query or any(
-        value.lower().startswith("bearer ") for value in inbound.header_values("authorization")
-    ):
-        return False
+def carries(inbound: Inbound) -> bool:
+    """Whether a request carries a key of S3's, in whatever state."""
+    return _signed_in_query(_query(inbound)) or _signed_in_headers(inbound)
+
+
+def hints(inbound: Inbound) -> bool:
+    """Whether a request without a key is S3's: a form, or what only its clients send."""
     sent = (name.lower() for name, _ in inbound.headers)
     return is_form(inbound) or any(name.startswith((b"x-amz-", b"amz-sdk-")) for name in sent)
 

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from valetstore.edge.call import Call
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.replies import Header, Reply
-from valetstore.edge.s3.call import Call
-from valetstore.edge.s3.xml import HEAD
+from valetstore.edge.xml import HEAD
 from valetstore.errors import Denied
 
 log = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ from functools import partial
 import msgspec
 
 from valetstore.conditions import Conditions, Outcome
+from valetstore.edge.call import Call
 from valetstore.edge.receive import BodySource
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3.bodies import announced, is_open_ended
-from valetstore.edge.s3.call import Call
 from valetstore.edge.s3.checksums import checksum_headers, declared
 from valetstore.edge.s3.heads import (
     metadata_of,

@@ -1,4 +1,4 @@
-"""Call: one admitted S3 request, as its operation works with it."""
+"""Call: one admitted request of a vendor's dialect, as its operation works with it."""
 
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from valetstore.inbound import Inbound
 
 
 class Call(NamedTuple):
-    """`admission.inbound` has its hoisted query parameters among the headers (`grants.s3.promote`).
+    """`admission.inbound` is the request as its dialect means it: S3's has its hoisted parameters among the headers.
 
     `on_admitted` is called before a body is asked for, and before anything is done that cannot be taken back.
-    `refusal` puts a refusal into S3's words, for an answer that has begun before the work was done.
+    `refusal` puts a refusal into the dialect's words, for an answer that has begun before the work was done.
     """
 
     services: Services

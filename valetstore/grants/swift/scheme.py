@@ -1,0 +1,31 @@
+"""The dialect of OpenStack Swift: which of its keys came, what the request asks for, and the grant that follows."""
+
+from valetstore.errors import Denied
+from valetstore.grants.grant import Intent, Proof
+from valetstore.grants.scheme import Credential
+from valetstore.grants.swift.rules import Rules
+from valetstore.inbound import Inbound
+from valetstore.keys.ring import KeyRing
+from valetstore.keys.vendor import SWIFT as NAME
+
+
+class Swift:
+    """The scheme, with the operator's rules."""
+
+    name = NAME
+    signs_method = True
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+
+    def recognises(self, inbound: Inbound) -> list[Credential]:
+        """Every key of this dialect in the request."""
+        return []
+
+    def intent(self, inbound: Inbound) -> Intent:
+        """What the request asks for."""
+        raise Denied("not_implemented")
+
+    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing) -> Proof:
+        """Prove the credential."""
+        raise Denied("not_implemented")
