@@ -1,0 +1,1 @@
+"""Keys of OpenStack Swift against the real gateway."""

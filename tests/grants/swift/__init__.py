@@ -1,0 +1,1 @@
+"""Keys of OpenStack Swift, judged without a network."""
