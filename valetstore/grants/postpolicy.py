@@ -11,7 +11,7 @@ import base64
 import datetime
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from valetstore.encoding import strict_json, wire_int
@@ -21,6 +21,9 @@ _EXPIRATION: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:
 # The two escapes that S3 documents and JSON does not know; each escape is read whole, so `\\$` stays as it is.
 _ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
 _FOREIGN_ESCAPES: Final = {b"$": b"$", b"v": b"\\u000b"}
+
+FILE: Final = "file"
+"""The field of a form that is its file."""
 
 _LENGTH: Final = "content-length-range"
 _LISTS: Final = frozenset({"in", "not-in"})
@@ -107,6 +110,27 @@ def read_policy(encoded: str) -> Policy:
 def expired() -> Denied:
     """The refusal of a policy whose time is over."""
     return Denied("key_expired").saying("AccessDenied", "Invalid according to Policy: Policy expired.", 403)
+
+
+def fields_of(form: Iterable[tuple[str, str]], own: Collection[str]) -> dict[str, str]:
+    """A form's fields by lower-case name but for its file, the client's file name put in where it is asked for.
+
+    `own` are the fields of the signature, which are as they were signed. Raises `parameter_invalid` where a field is
+    given twice.
+    """
+    pairs = tuple(form)
+    filename = dict(pairs).get(FILE, "")
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        if name == FILE:
+            continue
+        if name in fields and not name.startswith(_IGNORED):
+            said = f"POST requires each field at most once: {name} is given again."
+            raise Denied("parameter_invalid", said).saying(
+                "InvalidArgument", said, 400, ArgumentName=name, ArgumentValue=""
+            )
+        fields[name] = value if name in own else with_filename(value, filename)
+    return fields
 
 
 def with_filename(value: str, filename: str) -> str:

@@ -9,7 +9,9 @@ Sources: AWS, "Create a signed AWS API request"; Google Cloud, "Signatures" (V4 
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import product
 from typing import Final, NamedTuple
@@ -19,6 +21,7 @@ from valetstore.inbound import Inbound
 
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 _KEYS_KEPT: Final = 1024
+_STAMP: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z", re.ASCII)
 
 
 class Family(NamedTuple):
@@ -34,6 +37,7 @@ class Family(NamedTuple):
 
 AWS: Final = Family("AWS4-HMAC-SHA256", "AWS4", "s3", "aws4_request", "X-Amz-Signature")
 GOOGLE: Final = Family("GOOG4-HMAC-SHA256", "GOOG4", "storage", "goog4_request", "X-Goog-Signature")
+GOOGLE_RSA: Final = GOOGLE._replace(algorithm="GOOG4-RSA-SHA256")
 
 
 class Signed(NamedTuple):
@@ -79,11 +83,20 @@ def mac(family: Family, secret: bytes, signed: Signed, text: bytes) -> bytes:
     return hmac.digest(signing_key(family, secret, signed.stamp[:8], signed.region), text, "sha256")
 
 
-def holds(family: Family, secret: bytes, signed: Signed, inbound: Inbound, hosts: Hosts) -> bool:
-    """Whether this secret signed this request, in one of the ways in which it may have been written."""
+Check = Callable[[bytes], bool]
+"""Whether this text is what was signed: one signature, by whatever it was made."""
+
+
+def mac_check(family: Family, secret: bytes, signed: Signed) -> Check:
+    """The check of a signature that this secret made."""
+    key, signature = signing_key(family, secret, signed.stamp[:8], signed.region), signed.signature
+    return lambda text: hmac.compare_digest(hmac.digest(key, text, "sha256"), signature)
+
+
+def holds(family: Family, check: Check, signed: Signed, inbound: Inbound, hosts: Hosts) -> bool:
+    """Whether this request was signed, in one of the ways in which it may have been written."""
     return any(
-        hmac.compare_digest(mac(family, secret, signed, string_to_sign(family, signed, canonical)), signed.signature)
-        for canonical in _candidates(family, signed, inbound, hosts)
+        check(string_to_sign(family, signed, canonical)) for canonical in _candidates(family, signed, inbound, hosts)
     )
 
 
@@ -162,6 +175,22 @@ def canonical_query(family: Family, inbound: Inbound) -> bytes:
 def encode(text: str, safe: str = "") -> bytes:
     """Percent-encoding of all but A-Z, a-z, 0-9, `-`, `_`, `.`, `~` and what is `safe`, in upper case."""
     return quote(text, safe=safe).encode()
+
+
+@lru_cache(maxsize=4096)
+def moment_of(stamp: str) -> int | None:
+    """`20261121T162318Z` as seconds since the epoch; None where it is no such date."""
+    if not _STAMP.fullmatch(stamp):
+        return None
+    try:
+        return int(datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None
+
+
+def stamp_of(moment: int) -> str:
+    """The other way round: seconds since the epoch, up to the year 9999."""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%SZ}"
 
 
 def _distinct(*values: bytes) -> tuple[bytes, ...]:

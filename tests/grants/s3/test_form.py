@@ -19,8 +19,8 @@ from valetstore.errors import Denied
 from valetstore.grants.grant import Grant, Profile
 from valetstore.grants.recognise import recognise
 from valetstore.grants.s3 import S3, Rules
-from valetstore.grants.s3.credential import moment_of
 from valetstore.grants.s3.session import mint
+from valetstore.grants.sigv4 import moment_of
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
 from valetstore.keys.ringfile import record_of

@@ -26,8 +26,8 @@ from tests.grants.s3.stranger import (
 )
 from valetstore.errors import Denied
 from valetstore.grants.grant import Profile
-from valetstore.grants.s3.credential import moment_of
 from valetstore.grants.s3.rules import Rules
+from valetstore.grants.sigv4 import moment_of
 from valetstore.inbound import Inbound
 
 HEADER_FAULT = "AuthorizationHeaderMalformed"

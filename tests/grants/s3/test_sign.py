@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valetstore.grants.grant import Profile, Proof
+from valetstore.grants.presign import FILENAME, Condition, Form, Request
 from valetstore.grants.s3 import S3, Rules
-from valetstore.grants.s3.sign import FILENAME, Condition, Form, Key, Request, post_form, presign_v2, presign_v4
+from valetstore.grants.s3.sign import Key, post_form, presign_v2, presign_v4
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
 from valetstore.keys.ringfile import record_of

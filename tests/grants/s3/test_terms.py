@@ -12,7 +12,7 @@ from tests.grants.s3.stranger import URL, arriving, judge, presigned
 from tests.minting import perhaps_refused
 from valetstore.errors import Denied
 from valetstore.grants.grant import Grant, Scope
-from valetstore.grants.s3.terms import applied
+from valetstore.grants.terms import applied
 
 GRANT = Grant(
     scheme="s3",

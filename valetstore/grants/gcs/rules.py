@@ -2,8 +2,10 @@
 
 import msgspec
 
+from valetstore.grants.address import Hosting
 
-class Rules(msgspec.Struct, frozen=True, dict=True):
+
+class Rules(msgspec.Struct, Hosting, frozen=True, dict=True):
     """`v2` takes signed URLs of the older process. `resumable_seconds` is how long a session may go on. `hosts` are the
     domains below which a bucket may be a label of the Host, lower-case and without a port; `public_host` is the
     authority of the URL that clients use, "" where that is not known.

@@ -14,21 +14,19 @@ from typing import Final, NamedTuple
 
 from valetstore.encoding import parse_http_date, wire_int
 from valetstore.errors import Denied
-from valetstore.grants.s3 import terms
+from valetstore.grants import terms
 from valetstore.grants.s3.credential import (
     HEADER,
     QUERY,
     Words,
     check_day,
     credential_of,
-    moment_of,
     signed_names,
-    stamp_of,
 )
 from valetstore.grants.s3.payload import HEADER as PAYLOAD
 from valetstore.grants.s3.payload import check_payload
 from valetstore.grants.s3.rules import Rules
-from valetstore.grants.sigv4 import AWS, UNSIGNED_PAYLOAD, Signed
+from valetstore.grants.sigv4 import AWS, UNSIGNED_PAYLOAD, Signed, moment_of, stamp_of
 from valetstore.inbound import Inbound
 
 EXPIRES_SECONDS_MAX: Final = 604_800

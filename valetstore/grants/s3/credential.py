@@ -4,8 +4,6 @@ Sources: Amazon S3 API reference, "Error responses"; the sentences are those tha
 """
 
 import re
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from valetstore.errors import Denied
@@ -14,7 +12,6 @@ from valetstore.grants.sigv4 import AWS
 from valetstore.keys.vendor import ACCESS_KEY_ID
 
 _DATE: Final = re.compile(r"[0-9]{8}", re.ASCII)
-_STAMP: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z", re.ASCII)
 _REGION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _NAMES: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:;[A-Za-z0-9!#$%&'*+.^_`|~-]+)*", re.ASCII)
 
@@ -96,19 +93,3 @@ def check_day(credential: Credential, stamp: str, words: Words) -> None:
 def signed_names(text: str) -> tuple[str, ...] | None:
     """The names in SignedHeaders, or None where they are no header names."""
     return tuple(text.split(";")) if _NAMES.fullmatch(text) else None
-
-
-@lru_cache(maxsize=4096)
-def moment_of(stamp: str) -> int | None:
-    """`20261121T162318Z` as seconds since the epoch; None where it is no such date."""
-    if not _STAMP.fullmatch(stamp):
-        return None
-    try:
-        return int(datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
-    except ValueError:
-        return None
-
-
-def stamp_of(moment: int) -> str:
-    """The other way round: seconds since the epoch, up to the year 9999."""
-    return f"{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%SZ}"

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from valetstore.errors import Denied
 from valetstore.grants.postpolicy import read_policy
-from valetstore.grants.s3.credential import moment_of
+from valetstore.grants.sigv4 import moment_of
 from valetstore.inbound import Inbound
 
 _EMPTY_CRC32: Final = "AAAAAA=="

@@ -17,16 +17,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from valetstore.errors import Denied
-from valetstore.grants import sigv4
+from valetstore.grants import postpolicy, sigv4
+from valetstore.grants.address import Address, address_of
 from valetstore.grants.grant import Intent
-from valetstore.grants.postpolicy import Policy, expired, read_policy, with_filename
+from valetstore.grants.postpolicy import Policy, expired, read_policy
 from valetstore.grants.s3 import session, v2
-from valetstore.grants.s3.address import Address, address_of
-from valetstore.grants.s3.credential import Words, check_day, credential_of, moment_of
+from valetstore.grants.s3.credential import Words, check_day, credential_of
 from valetstore.grants.s3.operations import action_of
 from valetstore.grants.s3.proven import Proven
 from valetstore.grants.s3.rules import Rules
-from valetstore.grants.sigv4 import AWS
+from valetstore.grants.sigv4 import AWS, moment_of
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
 from valetstore.objectkey import KEY_BYTES_MAX, ObjectKey
@@ -34,7 +34,6 @@ from valetstore.objectkey import KEY_BYTES_MAX, ObjectKey
 V4_SECONDS_MAX: Final = 604_800
 """A version 4 form is good for a week from its date, however late its policy ends."""
 
-FILE: Final = "file"
 ACTION: Final = "PostObject"
 """S3's name for what a form asks for."""
 
@@ -42,11 +41,13 @@ _V4: Final = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "policy", "x-
 _V2: Final = ("AWSAccessKeyId", "policy", "signature")
 _V4_OWN: Final = frozenset(_V4) - {"policy"}
 _V2_OWN: Final = frozenset({"awsaccesskeyid", "signature"})
+_OWN: Final = _V4_OWN | _V2_OWN | {"policy"}
 _TOKEN: Final = "x-amz-security-token"  # noqa: S105 - the name of a field
 _TERMS: Final = "x-valet-"
-_IGNORED: Final = "x-ignore-"
 _CHECKSUM: Final = "x-amz-checksum-"
 _GOOGLE: Final = re.compile(r"x-goog-(?:algorithm|credential|date|signature)|googleaccessid")
+# A form of Swift's has a `signature` as well, and one of these, which S3 never had.
+_SWIFT: Final = frozenset({"max_file_size", "max_file_count"})
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _WORDS: Final = Words("InvalidArgument", "")
 
@@ -56,9 +57,9 @@ def in_form(inbound: Inbound) -> bool:
     if inbound.form is None:
         return False
     names = {name for name, _ in inbound.form}
-    if any(_GOOGLE.fullmatch(name) for name in names):
+    if any(_GOOGLE.fullmatch(name) for name in names) or not names.isdisjoint(_SWIFT):
         return False
-    return not names.isdisjoint(_V4_OWN | _V2_OWN | {"policy"})
+    return not names.isdisjoint(_OWN)
 
 
 def fields_of(inbound: Inbound) -> dict[str, str]:
@@ -68,15 +69,7 @@ def fields_of(inbound: Inbound) -> dict[str, str]:
     """
     if inbound.form is None:
         raise no_form()
-    filename = dict(inbound.form).get(FILE, "")
-    fields: dict[str, str] = {}
-    for name, value in inbound.form:
-        if name == FILE:
-            continue
-        if name in fields and not name.startswith(_IGNORED):
-            raise _invalid(name, f"POST requires each field at most once: {name} is given again.")
-        fields[name] = value if name in ("policy", *_V4_OWN, *_V2_OWN) else with_filename(value, filename)
-    return fields
+    return postpolicy.fields_of(inbound.form, _OWN)
 
 
 def intent_of(inbound: Inbound, address: Address) -> Intent:

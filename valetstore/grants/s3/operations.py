@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from valetstore.errors import Denied
+from valetstore.grants.address import Address
 from valetstore.grants.grant import Operation
-from valetstore.grants.s3.address import Address
 from valetstore.inbound import Inbound
 
 

@@ -1,11 +1,11 @@
 """What an operator sets about S3: the region, the hosts, whether SigV2 still opens the door."""
 
-from functools import cached_property
-
 import msgspec
 
+from valetstore.grants.address import Hosting
 
-class Rules(msgspec.Struct, frozen=True, dict=True):
+
+class Rules(msgspec.Struct, Hosting, frozen=True, dict=True):
     """`region` is the one that keys are signed for, "" for any. `hosts` are the domains below which a bucket may be
     a label of the Host (`photos.files.example.com`), lower-case and without a port. `public_host` is the authority of
     the URL that clients use, where that is known: a signature for it holds, whatever Host a proxy has made of it.
@@ -15,13 +15,3 @@ class Rules(msgspec.Struct, frozen=True, dict=True):
     sigv2: bool = True
     hosts: tuple[str, ...] = ()
     public_host: str = ""
-
-    @cached_property
-    def domains(self) -> tuple[str, ...]:
-        """The hosts, the longest first: `a.b.example.com` may itself be one beside `example.com`."""
-        return tuple(sorted(self.hosts, key=len, reverse=True))
-
-    @cached_property
-    def public_name(self) -> str:
-        """The public host in lower case, without its port."""
-        return self.public_host.partition(":")[0].lower()

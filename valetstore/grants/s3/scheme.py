@@ -11,9 +11,11 @@ from typing import Final
 
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
+from valetstore.grants import terms
+from valetstore.grants.address import Address, address_of
 from valetstore.grants.grant import OPERATIONS, Grant, Intent, Proof, Scope
-from valetstore.grants.s3 import form, terms, v2, v2_headers, v4
-from valetstore.grants.s3.address import Address, address_of
+from valetstore.grants.overrides import overrides_of
+from valetstore.grants.s3 import form, v2, v2_headers, v4
 from valetstore.grants.s3.operations import COPIES, Action, action_of
 from valetstore.grants.s3.promote import promoted
 from valetstore.grants.s3.proven import Proven
@@ -27,19 +29,6 @@ from valetstore.objectkey import ObjectKey, check_beginning
 
 FUTURE_SECONDS: Final = 900
 """How far ahead of this gateway's clock a signature's date may be, and how old signed headers may be."""
-
-OVERRIDES: Final = {
-    f"response-{name}": name
-    for name in (
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "content-type",
-        "expires",
-    )
-}
-"""Query parameters that set a download's headers, where they are signed."""
 
 _UPLOAD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
@@ -170,7 +159,7 @@ def _grant(proven: Proven, intent: Intent, inbound: Inbound) -> Grant:
         length_min=proven.length[0] if proven.length else 0,
         length_max=proven.length[1] if proven.length else None,
         sha256=proven.sha256,
-        response=tuple((OVERRIDES[name], value) for name, value in inbound.query if name in OVERRIDES),
+        response=overrides_of(inbound.query),
     )
     return terms.applied(grant, proven.terms) if proven.terms else grant
 

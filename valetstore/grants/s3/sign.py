@@ -9,27 +9,16 @@ guide, "Signing and Authenticating REST Requests" (version 2).
 
 import base64
 import hmac
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from valetstore.grants import sigv4
-from valetstore.grants.s3.credential import stamp_of
-from valetstore.grants.sigv4 import AWS, UNSIGNED_PAYLOAD, Signed, encode
-from valetstore.inbound import Inbound
+from valetstore.grants.presign import Condition, Form, Request, form_url, host_of, policy_of, query_of, v4_text
+from valetstore.grants.sigv4 import AWS, UNSIGNED_PAYLOAD, Signed, encode, stamp_of
 
 V4_SECONDS_MAX: Final = 604_800
 """A week: no presigned URL of version 4 lives longer."""
 
-FILENAME: Final = "${filename}"
-"""What stands in a form's key for the name of the client's file."""
-
-Pairs = Sequence[tuple[str, str]]
-Condition = Mapping[str, str] | Sequence[object]
-
-_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _V2_HEADERS: Final = frozenset({"content-md5", "content-type"})
 
 
@@ -43,28 +32,6 @@ class Key(NamedTuple):
     def __repr__(self) -> str:
         """Never shows the secret."""
         return f"Key({self.access_key_id!r})"
-
-
-class Request(NamedTuple):
-    """What is to be signed: a method, `http(s)://host`, a decoded path (`/bucket/name`).
-
-    `headers` have lower-case names and are signed, so the client must send them; `parameters` go into the query.
-    `payload` is the body's SHA-256 in hex where that is known: then no other body is taken.
-    """
-
-    method: str
-    base_url: str
-    path: str
-    headers: Pairs = ()
-    parameters: Pairs = ()
-    payload: str = ""
-
-
-class Form(NamedTuple):
-    """Where a form goes, and its fields in order; the file comes after them, as the field `file`."""
-
-    url: str
-    fields: dict[str, str]
 
 
 def presign_v4(key: Key, request: Request, *, now: int, expires: int, region: str) -> str:
@@ -82,10 +49,8 @@ def presign_v4(key: Key, request: Request, *, now: int, expires: int, region: st
     ]
     parameters += [("X-Amz-Content-Sha256", request.payload)] if request.payload else []
     parameters += [("X-Amz-Security-Token", key.session_token)] if key.session_token else []
-    target = encode(request.path, "/") + b"?" + _query(parameters)
-    inbound = Inbound(request.method, target, _raw(headers), now=now)
-    text = sigv4.string_to_sign(AWS, signed, sigv4.canonical_request(AWS, signed, inbound))
-    signature = sigv4.mac(AWS, key.secret, signed, text).hex()
+    target = encode(request.path, "/") + b"?" + query_of(parameters)
+    signature = sigv4.mac(AWS, key.secret, signed, v4_text(AWS, signed, target, headers)).hex()
     return f"{request.base_url.rstrip('/')}{target.decode()}&X-Amz-Signature={signature}"
 
 
@@ -115,7 +80,7 @@ def presign_v2(key: Key, request: Request, *, expires_at: int) -> str:
         *headers.items(),
         ("Expires", str(expires_at)),
     ]
-    return f"{request.base_url.rstrip('/')}{path}?{_query(parameters).decode()}"
+    return f"{request.base_url.rstrip('/')}{path}?{query_of(parameters).decode()}"
 
 
 def post_form(
@@ -135,23 +100,11 @@ def post_form(
     `name` is the object's; one that ends in FILENAME stands for every name that begins so. `fields` are sent as they
     are, unless a condition says more of them.
     """
-    fields, rows = dict(fields or {}), list(conditions)
-    named = {_field_of(row) for row in rows}
-    rows += [{field: value} for field, value in fields.items() if field.lower() not in named]
-    beginning = name.removesuffix(FILENAME)
-    rows += [{"bucket": bucket}, ["starts-with", "$key", beginning] if beginning != name else {"key": name}]
+    fields = dict(fields or {})
     own, sign = _v4_fields(key, now, region) if region else _v2_fields(key)
-    rows += [{field: value} for field, value in own.items() if field != "AWSAccessKeyId"]
-    end = f"{datetime.fromtimestamp(now + expires, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    policy = base64.b64encode(json.dumps({"expiration": end, "conditions": rows}).encode()).decode()
-    url = f"{base_url.rstrip('/')}/{encode(bucket).decode()}"
-    return Form(url, {"key": name} | fields | own | {"policy": policy} | sign(policy))
-
-
-def host_of(base_url: str) -> str:
-    """The Host that a client sends for a URL: without the port that its scheme implies."""
-    parts = urlsplit(base_url)
-    return parts.netloc.removesuffix(_DEFAULT_PORTS.get(parts.scheme, ""))
+    named = {field: value for field, value in own.items() if field != "AWSAccessKeyId"}
+    policy = policy_of(bucket, name, expires_at=now + expires, conditions=conditions, fields=fields, own=named)
+    return Form(form_url(base_url, bucket), {"key": name} | fields | own | {"policy": policy} | sign(policy))
 
 
 def v2_signs(header: str) -> bool:
@@ -189,24 +142,9 @@ def _token(key: Key) -> dict[str, str]:
     return {"x-amz-security-token": key.session_token} if key.session_token else {}
 
 
-def _field_of(row: Condition) -> str:
-    """The field that a condition is about."""
-    if isinstance(row, Mapping):
-        return next(iter(row)).lower()
-    return str(row[1]).removeprefix("$").lower()
-
-
 def _signed(now: int, region: str, names: tuple[str, ...], payload: str, method: str) -> Signed:
     return Signed(stamp_of(now), region, names, (payload,), (method,), b"")
 
 
 def _v2_signature(key: Key, text: str) -> str:
     return base64.b64encode(hmac.digest(key.secret, text.encode(), "sha1")).decode()
-
-
-def _query(parameters: Pairs) -> bytes:
-    return b"&".join(encode(name) + b"=" + encode(value) for name, value in parameters)
-
-
-def _raw(headers: Pairs) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers)

@@ -21,8 +21,8 @@ from typing import Final, NamedTuple
 
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
+from valetstore.grants.address import address_of
 from valetstore.grants.s3 import session
-from valetstore.grants.s3.address import address_of
 from valetstore.grants.s3.proven import Proven
 from valetstore.grants.s3.rules import Rules
 from valetstore.grants.sigv4 import encode

@@ -17,10 +17,10 @@ from typing import Final
 from valetstore.encoding import parse_http_date
 from valetstore.errors import Denied
 from valetstore.grants.s3 import session, v2
-from valetstore.grants.s3.credential import moment_of
 from valetstore.grants.s3.proven import Proven
 from valetstore.grants.s3.rules import Rules
 from valetstore.grants.s3.v4 import HEADERS_VALID_SECONDS
+from valetstore.grants.sigv4 import moment_of
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
 

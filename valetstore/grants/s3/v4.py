@@ -9,14 +9,14 @@ Sources: Amazon S3 API reference, "Authenticating Requests (AWS Signature Versio
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
 from valetstore.errors import Denied
-from valetstore.grants import sigv4
-from valetstore.grants.s3 import session, terms
-from valetstore.grants.s3.address import bucket_in_host
+from valetstore.grants import sigv4, terms
+from valetstore.grants.address import hosts_signed
+from valetstore.grants.s3 import session
 from valetstore.grants.s3.body import Streaming
 from valetstore.grants.s3.claim import TOKEN, Claim, not_signed, of_headers, of_url, parameters_of, payload_missing
 from valetstore.grants.s3.credential import mismatch, shown
@@ -103,29 +103,11 @@ def _end(issued_at: int, life: int) -> float:
 def _signer(claim: Claim, inbound: Inbound, rules: Rules, keys: KeyRing) -> session.Signer:
     """Who signed; raises `signature_mismatch`, `key_expired` for a session that is over."""
     signer = session.signer_of(claim.access_key_id, claim.token, keys, inbound.now)
-    if not sigv4.holds(AWS, signer.secret, claim.signed, inbound, _hosts(inbound, rules)):
+    if not sigv4.holds(
+        AWS, sigv4.mac_check(AWS, signer.secret, claim.signed), claim.signed, inbound, hosts_signed(inbound, rules)
+    ):
         raise _mismatch(claim, inbound).because(signing_key=signer.key.name)
     return signer
-
-
-def _hosts(inbound: Inbound, rules: Rules) -> Iterator[bytes]:
-    """What Host may have been when it was signed: each names the same bucket as the one that this request goes by."""
-    counts = inbound.host
-    if (sent := inbound.header("host")) == counts:
-        yield _bytes(counts)
-    name, _, port = counts.rpartition(":")
-    bare = name if port.isdigit() else counts
-    default = f"{bare}:443" if inbound.tls else f"{bare}:80"
-    bucket = bucket_in_host(counts, rules)
-    for host in (sent, counts, bare, default, rules.public_host):
-        # A proxy's Host, or the public one, must not move the name of an object into that of a bucket.
-        if host == counts or (host and bucket_in_host(host, rules) == bucket):
-            yield _bytes(host)
-
-
-def _bytes(host: str) -> bytes:
-    """As in a header. What cannot stand there was not signed either."""
-    return host.encode("latin-1", "replace")
 
 
 def _mismatch(claim: Claim, inbound: Inbound) -> Denied:
