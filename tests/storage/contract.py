@@ -183,6 +183,19 @@ class StoreContract:
 
         self.run(client, story)
 
+    def test_an_entity_tag_of_its_own_is_no_other_states_whatever_else_is_asked_for(self, client: Client) -> None:
+        async def story(client: Client) -> None:
+            seen = set()
+            for _ in range(3):
+                await client.put("own", b"hello", Metadata(md5_etag=True, own_etag=True))
+                found = await client.info("own")
+                seen.add(found.etag)
+                assert (found.metadata.md5_etag, found.metadata.own_etag) == (True, False)
+            assert len(seen) == 3
+            assert '"5d41402abc4b2a76b9719d911017c592"' not in seen
+
+        self.run(client, story)
+
     def test_a_put_says_whether_it_replaced(self, client: Client) -> None:
         async def story(client: Client) -> None:
             assert await client.put("x", b"1") is True

@@ -5,6 +5,7 @@ import hashlib
 import zlib
 from collections.abc import Iterable
 
+import awscrt.checksums
 import msgspec
 import pytest
 
@@ -34,13 +35,15 @@ class Parting:
         parting.id = (await parting.uploads.start(parting.admission, described or Started())).id
         return parting
 
-    async def put(self, number: int, data: bytes, digests: frozenset[str] = BOTH) -> ObjectInfo:
+    async def put(
+        self, number: int, data: bytes, digests: frozenset[str] = BOTH, *, create_only: bool = False
+    ) -> ObjectInfo:
         upload = await self.uploads.begin_part(self.admission, self.id, number, len(data), digests)
         try:
             await upload.write(data)
             await upload.finish()
             info = await upload.seal(PLAIN)
-            await upload.publish(NONE, create_only=False)
+            await upload.publish(NONE, create_only=create_only)
         finally:
             await upload.abort()
         return info
@@ -260,6 +263,43 @@ class UploadsContract(StoreContract):
             assert await code_of(client.get("x")) == "not_found"
             await parting.complete([second])
             assert await client.get("x") == b"second"
+
+        self.run(client, story)
+
+    def test_a_part_that_may_only_be_made_never_replaces_one(self, client: Client) -> None:
+        async def story(client: Client) -> None:
+            parting = await Parting.started(client, "x")
+            await parting.put(1, b"first", create_only=True)
+            assert await code_of(parting.put(1, b"second", create_only=True)) == "exists"
+            outcomes = await asyncio.gather(
+                *(succeeds(parting.put(2, b"%d" % number, create_only=True), {"exists"}) for number in range(8))
+            )
+            assert outcomes.count(True) == 1
+            parts = await parting.parts()
+            assert [(part.number, part.size) for part in parts] == [(1, 5), (2, 1)]
+            await parting.complete(parts)
+            assert (await client.get("x")).startswith(b"first")
+
+        self.run(client, story)
+
+    def test_the_digests_of_a_whole_can_be_asked_for(self, client: Client) -> None:
+        async def story(client: Client) -> None:
+            parting = await Parting.started(client, "x")
+            bodies = [b"a" * 300_000, b"b" * 7, b""]
+            for number, body in enumerate(bodies, 1):
+                await parting.put(number, body, frozenset({"crc32c"}))
+            upload, info = await parting.uploads.assemble(
+                parting.admission, parting.id, await parting.parts(), PLAIN, frozenset({"md5", "crc32c"})
+            )
+            try:
+                digests = await upload.finish()
+                await upload.publish(NONE, create_only=False)
+            finally:
+                await upload.abort()
+            whole = b"".join(bodies)
+            assert digests["md5"] == info.digests["md5"] == hashlib.md5(whole).digest()
+            assert digests["crc32c"] == info.digests["crc32c"] == awscrt.checksums.crc32c(whole).to_bytes(4, "big")
+            assert await client.get("x") == whole
 
         self.run(client, story)
 

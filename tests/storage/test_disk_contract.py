@@ -12,7 +12,7 @@ from valetstore.storage import beneath
 from valetstore.storage.disk import DiskStore
 
 from .contract import Client
-from .contract_uploads import UploadsContract
+from .contract_blocks import BlocksContract
 
 ROOMY = Storage(free_bytes_min=0)
 MEMORY = Path("/dev/shm")
@@ -24,20 +24,20 @@ def store_at(data: Path, buckets: dict[str, Bucket] | None = None, storage: Stor
     return store
 
 
-class TestDefaultBucket(UploadsContract):
+class TestDefaultBucket(BlocksContract):
     @pytest.fixture
     def client(self, tmp_path: Path) -> Client:
         return Client(store_at(tmp_path / "data"), "b")
 
 
-class TestFilesRoot(UploadsContract):
+class TestFilesRoot(BlocksContract):
     @pytest.fixture
     def client(self, tmp_path: Path) -> Client:
         buckets = {"media": Bucket(root=str(tmp_path / "media"), layout="files")}
         return Client(store_at(tmp_path / "data", buckets), "media")
 
 
-class TestRootOnAnotherVolume(UploadsContract):
+class TestRootOnAnotherVolume(BlocksContract):
     @pytest.fixture
     def client(self, tmp_path: Path) -> Iterator[Client]:
         if not MEMORY.is_dir() or os.stat(MEMORY).st_dev == os.stat(tmp_path).st_dev:
@@ -46,7 +46,7 @@ class TestRootOnAnotherVolume(UploadsContract):
             yield Client(store_at(tmp_path / "data", {"far": Bucket(root=root, layout="files")}), "far")
 
 
-class TestWithoutUnnamedFilesAndOpenat2(UploadsContract):
+class TestWithoutUnnamedFilesAndOpenat2(BlocksContract):
     """Older kernels and network file systems: temp files have names, paths are walked."""
 
     @pytest.fixture
@@ -57,7 +57,7 @@ class TestWithoutUnnamedFilesAndOpenat2(UploadsContract):
         return Client(store, "b")
 
 
-class TestBucketWithQuota(UploadsContract):
+class TestBucketWithQuota(BlocksContract):
     @pytest.fixture
     def client(self, tmp_path: Path) -> Client:
         return Client(store_at(tmp_path / "data", {"q": Bucket(quota_bytes=2**30)}), "q")

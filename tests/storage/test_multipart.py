@@ -14,7 +14,7 @@ from valetstore.config import Bucket, Storage
 from valetstore.storage import draft, metadata
 from valetstore.storage.disk import DiskStore
 from valetstore.storage.layout import TEMP_FOLDER
-from valetstore.storage.multipart import collector
+from valetstore.storage.multipart import collector, keeping
 from valetstore.storage.multipart.disk import DiskUploads
 from valetstore.storage.promise import Metadata, Part
 from valetstore.storage.roots import Root
@@ -543,7 +543,8 @@ def test_an_upload_that_ends_just_after_it_was_found_is_not_found(
         def found_last(uploads: DiskUploads, root: Root, name: str, upload_id: str) -> tuple[str, Started]:
             monkeypatch.setattr(DiskUploads, "_find", find)
             found = find(uploads, root, name, upload_id)
-            assert uploads._close(root, name, upload_id)
+            parent, _ = found
+            assert keeping.close(uploads._bench, root, parent, upload_id)
             return found
 
         monkeypatch.setattr(DiskUploads, "_find", found_last)

@@ -20,7 +20,7 @@ from valetstore.storage.listing import walk
 from valetstore.storage.locks import Locks
 from valetstore.storage.multipart import keeping
 from valetstore.storage.multipart.part import Bench
-from valetstore.storage.multipart.shelf import BEING_REMOVED, UPLOADS, Shelf
+from valetstore.storage.multipart.shelf import UPLOADS, Shelf
 from valetstore.storage.quota import Quota
 from valetstore.storage.roots import Root, Roots
 from valetstore.storage.state import State
@@ -87,8 +87,9 @@ def remove_bucket(roots: Roots, root: Root, settings: BucketSettings, bench: Ben
 def _give_up_uploads(bench: Bench, root: Root) -> None:
     for parent in bench.shelf.parents(root):
         for upload_id, ending in bench.shelf.folders(parent, root.bucket):
-            if ending or keeping.close(bench, root, parent, upload_id):
-                keeping.clear(bench, root, parent, upload_id + (ending or BEING_REMOVED), math.inf)
+            closed = upload_id + ending if ending else keeping.close(bench, root, parent, upload_id)
+            if closed:
+                keeping.clear(bench, root, parent, closed, math.inf)
         with suppress(OSError):  # one that begins just now
             os.rmdir(f"{parent}/{UPLOADS}/{root.bucket}")
             if parent != bench.shelf.state:  # which all buckets share

@@ -206,7 +206,7 @@ def _row(root: Root, root_fd: int, bound: _Bound) -> Listed | None:
             return None
         raise
     os.close(fd)
-    return Listed(name, info.size, info.etag, info.modified_ns)
+    return Listed(name, info.size, info.etag, info.modified_ns, info.metadata, info.digests, info.parts)
 
 
 @contextmanager

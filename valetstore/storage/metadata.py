@@ -37,15 +37,16 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     size: int
     modified_ns: int
     digests: dict[str, bytes]
+    label: str = ""
 
     def part(self) -> Part:
         """As the promise tells it."""
-        return Part(self.number, self.size, md5_tag(self.digests), self.modified_ns, self.digests)
+        return Part(self.number, self.size, md5_tag(self.digests), self.modified_ns, self.digests, self.label)
 
 
 def row_of(part: Part) -> Row:
     """What is kept of a part."""
-    return Row(part.number, part.size, part.modified_ns, part.digests)
+    return Row(part.number, part.size, part.modified_ns, part.digests, part.label)
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -84,7 +85,7 @@ def describe(
     """The state a finished upload will have, with its entity tag. `parts` are those it is made of."""
     return ObjectInfo(
         size=size,
-        etag=whole_tag(parts) if parts else _etag(metadata, digests),
+        etag=_etag(metadata, digests, parts),
         modified_ns=mtime_ns,
         metadata=metadata,
         digests=dict(digests),
@@ -99,9 +100,12 @@ _CHECKSUM: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}(-[0-9]{1,5})?", re.ASCII)
 _SPILL: Final = re.compile(r"([0-9a-f]{32})?", re.ASCII)
 
 
-def _etag(metadata: Metadata, digests: Mapping[str, bytes]) -> str:
-    if metadata.md5_etag:
-        return md5_tag(digests)
+def _etag(metadata: Metadata, digests: Mapping[str, bytes], parts: Sequence[Row]) -> str:
+    if not metadata.own_etag:
+        if parts:
+            return whole_tag(parts)
+        if metadata.md5_etag:
+            return md5_tag(digests)
     # The hyphen tells clients that take a bare 32-digit tag for an MD5 that this is none.
     return f'"{secrets.token_hex(16)}-v"'
 

@@ -47,13 +47,17 @@ class Checksum(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
-    """One part of a multipart upload. `etag` is quoted, `modified_ns` nanoseconds since the epoch."""
+    """One part of a multipart upload. `etag` is quoted, `modified_ns` nanoseconds since the epoch.
+
+    `label` is what its uploader calls it where parts have names and not numbers (`uploads.Blocks`), else "".
+    """
 
     number: int
     size: int
     etag: str
     modified_ns: int
     digests: dict[str, bytes] = {}
+    label: str = ""
 
 
 class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -62,7 +66,9 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     `headers` are those of KEPT_HEADERS, by lower-case name; `user` is the uploader's own, by lower-case name
     without any dialect's prefix. Values are header text (latin-1). `md5_etag` asks for the body's MD5 as entity
     tag, which some dialects' clients rely on ("md5" must be among the digests asked for at `begin`). `checksum` is
-    what the uploader vouched for. `upload` is the id of the multipart upload that it came by, "" for none.
+    what the uploader vouched for. `upload` is the id of the multipart upload that it came by, "" for none. `own_etag`
+    asks, whatever else would be, for an entity tag that no other state has: what is described anew has the same bytes.
+    It is a wish and is not kept.
     """
 
     content_type: str | None = None
@@ -71,6 +77,7 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     md5_etag: bool = False
     checksum: Checksum | None = None
     upload: str = ""
+    own_etag: bool = False
 
 
 class ObjectInfo(msgspec.Struct, frozen=True):
@@ -151,6 +158,14 @@ class Listed(msgspec.Struct, frozen=True):
     size: int
     etag: str
     modified_ns: int
+    metadata: Metadata = Metadata()
+    digests: dict[str, bytes] = {}
+    parts: int = 0
+
+    @property
+    def info(self) -> ObjectInfo:
+        """The object's state, as opening it would tell."""
+        return ObjectInfo(self.size, self.etag, self.modified_ns, self.metadata, self.digests, self.parts)
 
 
 class Page(msgspec.Struct, frozen=True):

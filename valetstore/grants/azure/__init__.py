@@ -1,4 +1,8 @@
-"""Keys of Azure Blob: shared access signatures (service and account)."""
+"""Keys of Azure Blob: shared access signatures (service and account).
+
+Files read in this order: `scheme` (what came, and what it allows) -> `address`, `operations` (what is asked) ->
+`claim`, `fields`, `permissions`, `layout`, `signer` (what was signed, and by whom). `sign` signs, `explain` explains.
+"""
 
 from valetstore.grants.azure.rules import Rules
 from valetstore.grants.azure.scheme import Azure

@@ -2,15 +2,21 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import msgspec
 
 from valetstore.errors import Denied
 from valetstore.storage import checksums
 from valetstore.storage.draft import STEP_SECONDS, Draft
 from valetstore.storage.metadata import Row, row_of
 from valetstore.storage.multipart import part as parts_of
-from valetstore.storage.multipart.shelf import Shelf
-from valetstore.storage.promise import Metadata, ObjectInfo, Part
+from valetstore.storage.multipart.shelf import part_entry
+from valetstore.storage.pool import Pool
+from valetstore.storage.promise import Metadata, ObjectInfo, Part, Upload
+from valetstore.storage.upload import DiskUpload
+from valetstore.storage.uploads import Chosen
 
 
 def check_order(parts: Sequence[Part]) -> None:
@@ -20,56 +26,121 @@ def check_order(parts: Sequence[Part]) -> None:
         raise Denied("part_invalid", "There is none, or their numbers do not ascend.")
 
 
-class Assembly:
-    """One file of many parts. Blocks; raises Denied and OSError."""
+class Source:
+    """The present object, where some of the parts are its: a descriptor of our own, and the state it must keep."""
 
-    def __init__(self, shelf: Shelf, parent: str, bucket: str, upload_id: str, draft: Draft) -> None:
-        self._shelf = shelf
-        self._parent = parent
-        self._bucket = bucket
-        self._upload_id = upload_id
+    def __init__(self, fd: int, info: ObjectInfo) -> None:
+        self.fd = os.dup(fd)
+        self._info = info
+
+    def check_unchanged(self) -> None:
+        """Raise `storage_unavailable` where somebody has edited its file meanwhile."""
+        state = os.fstat(self.fd)
+        if (state.st_size, state.st_mtime_ns) != (self._info.size, self._info.modified_ns):
+            raise Denied("storage_unavailable", reason="the object was edited while it was copied")
+
+    def close(self) -> None:
+        """Harmless twice."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class Assembly:
+    """One file of many parts. Blocks; raises Denied and OSError.
+
+    `opened` gives a descriptor of the folder that the parts are in; `source` is the object that others are in.
+    """
+
+    def __init__(
+        self,
+        chosen: Sequence[Chosen],
+        opened: Callable[[], AbstractContextManager[int]],
+        draft: Draft,
+        source: Source | None = None,
+    ) -> None:
+        self._chosen = chosen
+        self._opened = opened
+        self._source = source
         self.draft = draft
         self._rows: list[Row] = []
         self._offset = 0  # within the part that follows those of `_rows`
 
-    def advance(self, parts: Sequence[Part]) -> bool:
+    def advance(self) -> bool:
         """Copy on for a moment; whether that was the last of it."""
         until = time.monotonic() + STEP_SECONDS
-        with self._shelf.going_on(self._parent, self._bucket, self._upload_id) as upload:
-            while len(self._rows) < len(parts):
-                self._copy(upload, parts[len(self._rows)], until)
+        with self._opened() as upload:
+            while len(self._rows) < len(self._chosen):
+                self._copy(upload, self._chosen[len(self._rows)], until)
                 if time.monotonic() >= until:
                     break
-        return len(self._rows) == len(parts)
+        return len(self._rows) == len(self._chosen)
 
-    def _copy(self, upload: int, named: Part, until: float) -> None:
-        found = parts_of.opened(upload, named.number)
+    def _copy(self, upload: int, chosen: Chosen, until: float) -> None:
+        named = chosen.part
+        if chosen.at is not None and self._source is not None:
+            self._take(self._source.fd, chosen.at, named, until)
+            return
+        found = parts_of.opened(upload, part_entry(named.number, named.label))
         if found is None:
             raise _other(named)
         fd, part = found
         try:
             if (part.size, part.etag) != (named.size, named.etag):
                 raise _other(named)
-            left = part.size - self._offset
-            copied = self.draft.copy(fd, self._offset, left, until)
+            self._take(fd, 0, part, until)
         finally:
             os.close(fd)
+
+    def _take(self, fd: int, start: int, part: Part, until: float) -> None:
+        left = part.size - self._offset
+        copied = self.draft.copy(fd, start + self._offset, left, until)
         if not copied and left:
-            raise Denied("storage_error", reason="a part ends early", part=named.number)
+            raise Denied("storage_error", reason="a part ends early", part=part.number or part.label)
         self._offset += copied
         if copied == left:
             self._offset = 0
-            self._rows.append(row_of(part))
+            number = len(self._rows) + 1 if part.label else part.number
+            self._rows.append(row_of(msgspec.structs.replace(part, number=number)))
 
     def seal(self, metadata: Metadata) -> ObjectInfo:
         """The whole is durable, with its part table. Its CRCs follow from the parts', and no byte is read again."""
+        if self._source is not None:
+            self._source.check_unchanged()
         pieces = {name: [(row.digests.get(name), row.size) for row in self._rows] for name in checksums.CRCS}
         for name, found in pieces.items():
             known = [(digest, size) for digest, size in found if digest is not None]
-            if len(known) == len(found):
+            if known and len(known) == len(found):
                 self.draft.know({name: checksums.combined(name, known)})
         return self.draft.seal([], metadata, self._rows)
 
+    def drop(self) -> None:
+        """Nobody waits for it."""
+        self.close()
+        self.draft.drop()
+
+    def close(self) -> None:
+        """The bytes are there, or never will be."""
+        if self._source is not None:
+            self._source.close()
+
+
+async def assembled(pool: Pool, begin: Callable[[], Assembly], metadata: Metadata) -> tuple[Upload, ObjectInfo]:
+    """The whole, durable and under no name: what `Uploads.assemble` promises."""
+    assembly = await pool.obtain("write", Assembly.drop, begin)
+    whole = DiskUpload(pool, assembly.draft)
+    try:
+        while not await pool.run("write", assembly.advance):
+            pass
+        return whole, await pool.run("write", assembly.seal, metadata)
+    except BaseException:
+        # First: it waits for the thread that may still be copying for a task that was cancelled.
+        await whole.abort()
+        raise
+    finally:
+        assembly.close()
+
 
 def _other(named: Part) -> Denied:
-    return Denied("part_invalid", f"Part {named.number} is not the one that was named.", part=named.number)
+    name = named.label or named.number
+    return Denied("part_invalid", f"Part {name} is not the one that was named.", part=name)

@@ -126,8 +126,9 @@ class Collector:
     def _judge(self, parent: str, root: Root, upload_id: str, ending: str, collected: Collected) -> None:
         age = self._age(parent, root.bucket, upload_id + ending)
         if not ending and age > self._seconds_max:
-            if keeping.close(self._bench, root, parent, upload_id):
-                self._clear(parent, root, upload_id + shelf.BEING_REMOVED)
+            closed = keeping.close(self._bench, root, parent, upload_id)
+            if closed:
+                self._clear(parent, root, closed)
                 collected.uploads += 1
         elif ending == shelf.BEING_REMOVED or (ending and age > _BEING_MADE_SECONDS_MAX):
             self._clear(parent, root, upload_id + ending)

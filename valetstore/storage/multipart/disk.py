@@ -11,10 +11,13 @@ import msgspec
 from valetstore.errors import Denied
 from valetstore.grants.grant import Admission
 from valetstore.objectkey import split_path
-from valetstore.storage.draft import STEP_SECONDS, Draft
+from valetstore.storage import checksums
+from valetstore.storage.draft import Draft
 from valetstore.storage.ground import Grounds
 from valetstore.storage.multipart import keeping, part, shelf
-from valetstore.storage.multipart.assembly import Assembly, check_order
+from valetstore.storage.multipart.assembly import Assembly, assembled, check_order
+from valetstore.storage.multipart.blocks import DiskBlocks
+from valetstore.storage.multipart.ending import ended
 from valetstore.storage.multipart.pages import page_of
 from valetstore.storage.multipart.part import Bench, PartPlace
 from valetstore.storage.naming import Target, size_standing
@@ -24,7 +27,7 @@ from valetstore.storage.promise import MD5, SHA256, Metadata, ObjectInfo, OpenOb
 from valetstore.storage.roots import Root
 from valetstore.storage.temp import TempFolder
 from valetstore.storage.upload import DiskUpload, carried, fill
-from valetstore.storage.uploads import PARTS_MAX, Started, UploadsPage
+from valetstore.storage.uploads import PARTS_MAX, Blocks, Chosen, Started, UploadsPage
 
 _ALWAYS: Final = frozenset({MD5, SHA256})
 """The entity tag of a part and of the whole; and what a scrub compares with."""
@@ -40,6 +43,7 @@ class DiskUploads:
         self._grounds = grounds
         self._pool = pool
         self._temp = temp
+        self.blocks: Blocks = DiskBlocks(bench, workshop, grounds, pool, temp)
 
     # --- the upload --------------------------------------------------------------------------------
 
@@ -82,31 +86,14 @@ class DiskUploads:
                 started = shelf.started(upload)
         except FileNotFoundError:
             started = None
-        if started is None or (started.bucket, started.name) != (root.bucket, name):
+        if started is None or started.of_blocks or (started.bucket, started.name) != (root.bucket, name):
             raise Denied("upload_not_found", bucket=root.bucket)
         return parent, started
 
     async def end(self, admission: Admission, upload_id: str) -> None:
         """It is completed or given up: its parts go. Harmless twice."""
         root, name = self._of(admission)
-        parent = await self._pool.run("write", self._close, root, name, upload_id)
-        if parent:
-            gone = False
-            while not gone:
-                gone = await self._pool.run("write", self._clear, root, parent, upload_id)
-
-    def _close(self, root: Root, name: str, upload_id: str) -> str:
-        try:
-            parent, _ = self._find(root, name, upload_id)
-        except Denied as denied:
-            if denied.code != "upload_not_found":
-                raise
-            return ""
-        return parent if keeping.close(self._bench, root, parent, upload_id) else ""
-
-    def _clear(self, root: Root, parent: str, upload_id: str) -> bool:
-        until = time.monotonic() + STEP_SECONDS
-        return keeping.clear(self._bench, root, parent, upload_id + shelf.BEING_REMOVED, until)
+        await ended(self._pool, self._bench, root, partial(self._find, root, name, upload_id))
 
     # --- its parts ---------------------------------------------------------------------------------
 
@@ -136,7 +123,7 @@ class DiskUploads:
             standing = shelf.size_of(upload, shelf.part_entry(number))
         temp = self._temp if parent == self._shelf.state else TempFolder(parent)
         hold = self._grounds.hold(volume, root, length, standing)
-        place = PartPlace(self._bench, root, name, parent, upload_id, number)
+        place = PartPlace(self._bench, root, name, parent, upload_id, shelf.part_entry(number))
         return Draft(self._workshop, place, temp, hold, digests)
 
     async def copy_part(
@@ -163,31 +150,28 @@ class DiskUploads:
     def _parts(self, root: Root, name: str, upload_id: str, after: int, limit: int) -> tuple[list[Part], bool]:
         parent, _ = self._find(root, name, upload_id)
         with self._shelf.going_on(parent, root.bucket, upload_id) as upload:
-            numbers = [number for number in shelf.numbers(upload) if number > after]
-            found = [part.look(upload, number) for number in numbers[:limit]]
-        return [one for one in found if one is not None], len(numbers) > limit
+            later = [entry for entry in shelf.entries(upload) if shelf.identity_of(entry)[0] > after]
+            found = [part.look(upload, entry) for entry in later[:limit]]
+        return [one for one in found if one is not None], len(later) > limit
 
     # --- the whole ---------------------------------------------------------------------------------
 
     async def assemble(
-        self, admission: Admission, upload_id: str, parts: Sequence[Part], metadata: Metadata
+        self,
+        admission: Admission,
+        upload_id: str,
+        parts: Sequence[Part],
+        metadata: Metadata,
+        digests: frozenset[str] = frozenset(),
     ) -> tuple[Upload, ObjectInfo]:
         """The whole of these parts, durable and under no name. Raises `part_invalid`, `upload_not_found`."""
         check_order(parts)
         root, name = self._of(admission)
-        assembly = await self._pool.obtain(
-            "write", lambda made: made.draft.drop(), self._assembly, root, name, upload_id, parts
-        )
-        whole = DiskUpload(self._pool, assembly.draft)
-        try:
-            while not await self._pool.run("write", assembly.advance, parts):
-                pass
-            return whole, await self._pool.run("write", assembly.seal, metadata)
-        except BaseException:
-            await whole.abort()
-            raise
+        return await assembled(self._pool, partial(self._assembly, root, name, upload_id, parts, digests), metadata)
 
-    def _assembly(self, root: Root, name: str, upload_id: str, parts: Sequence[Part]) -> Assembly:
+    def _assembly(
+        self, root: Root, name: str, upload_id: str, parts: Sequence[Part], digests: frozenset[str]
+    ) -> Assembly:
         length = sum(part.size for part in parts)
         parent, _ = self._find(root, name, upload_id)
         with self._shelf.going_on(parent, root.bucket, upload_id) as upload:
@@ -201,8 +185,10 @@ class DiskUploads:
         # A quota counts the parts already, and they go when the whole is there.
         hold = self._grounds.hold(ground.volume, root, length, standing + length)
         place = ObjectPlace(self._workshop, root, name, gives_back=length)
-        draft = Draft(self._workshop, place, ground.temp, hold, frozenset())
-        return Assembly(self._shelf, parent, root.bucket, upload_id, draft)
+        known = {name for name in checksums.CRCS if all(name in part.digests for part in parts)}
+        draft = Draft(self._workshop, place, ground.temp, hold, digests - known)
+        opened = partial(self._shelf.going_on, parent, root.bucket, upload_id)
+        return Assembly([Chosen(part) for part in parts], opened, draft)
 
     # --- a bucket's --------------------------------------------------------------------------------
 
@@ -219,7 +205,7 @@ class DiskUploads:
         for parent in self._shelf.parents(root):
             for upload_id, ending in self._shelf.folders(parent, root.bucket):
                 started = None if ending else self._started(parent, root.bucket, upload_id)
-                if started is not None:
+                if started is not None and not started.of_blocks:
                     found.append(started)
         return page_of(found, prefix, after, limit, delimiter)
 

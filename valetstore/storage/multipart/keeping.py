@@ -37,14 +37,22 @@ def keep(bench: Bench, root: Root, parent: str, started: Started) -> None:
             os.mkdir(path, 0o700)
     with bench.shelf.of_bucket(parent, root.bucket) as bucket:
         _make(bench.durable, bucket, started)
-        # Its name, and those of the folders above it: somebody else may have made them a moment ago.
+    sync_names(bench, root, parent)
+
+
+def sync_names(bench: Bench, root: Root, parent: str) -> None:
+    """The names of a bucket's uploads, and of the folders above: somebody else may have made them a moment ago."""
+    uploads = f"{parent}/{shelf.UPLOADS}"
+    with bench.shelf.of_bucket(parent, root.bucket) as bucket:
         bench.durable.sync(bucket, root.bucket)
     for above in (uploads, parent, os.path.dirname(parent)):
         _sync(bench.durable, above, root.bucket)
 
 
 def _make(durable: Durable, bucket: int, started: Started) -> None:
-    unnamed = started.id + shelf.BEING_MADE
+    unnamed = (
+        shelf.new_id() + shelf.BEING_MADE
+    )  # not its own: blocks' ids are not random, and a crash may have left one
     os.mkdir(unnamed, 0o700, dir_fd=bucket)
     try:
         folder = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=bucket)
@@ -86,15 +94,16 @@ def _sync(durable: Durable, path: str, bucket: str) -> None:
         os.close(fd)
 
 
-def close(bench: Bench, root: Root, parent: str, upload_id: str) -> bool:
-    """From here on there is no such upload, durably; False where there was none. `clear` removes what it held."""
+def close(bench: Bench, root: Root, parent: str, upload_id: str) -> str:
+    """From here on there is no such upload, durably; "" where there was none. `clear` removes the folder it names."""
+    closed = shelf.new_id() + shelf.BEING_REMOVED  # blocks of one object may be closed again before they are cleared
     with suppress(FileNotFoundError), bench.shelf.of_bucket(parent, root.bucket) as bucket:
         # A part that is just being put there is in it before, or finds no upload.
         with bench.locks.of(root.bucket, upload_id):
-            os.rename(upload_id, upload_id + shelf.BEING_REMOVED, src_dir_fd=bucket, dst_dir_fd=bucket)
+            os.rename(upload_id, closed, src_dir_fd=bucket, dst_dir_fd=bucket)
         bench.durable.sync_name(bucket, root.bucket)
-        return True
-    return False
+        return closed
+    return ""
 
 
 def clear(bench: Bench, root: Root, parent: str, folder: str, until: float) -> bool:
@@ -105,16 +114,16 @@ def clear(bench: Bench, root: Root, parent: str, folder: str, until: float) -> b
     removed = 0
     try:
         with suppress(FileNotFoundError), bench.shelf.upload(parent, root.bucket, folder) as upload:
-            for number in shelf.numbers(upload):
-                entry = shelf.part_entry(number)
+            for entry in shelf.entries(upload):
                 size = shelf.size_of(upload, entry)
                 with suppress(FileNotFoundError):
                     os.unlink(entry, dir_fd=upload)
                     removed += size
                 if time.monotonic() >= until:
                     return False
-            with suppress(FileNotFoundError):
-                os.unlink(shelf.RECORD, dir_fd=upload)
+            for other in (shelf.TALLY, shelf.RECORD):
+                with suppress(FileNotFoundError):
+                    os.unlink(other, dir_fd=upload)
         with suppress(FileNotFoundError), bench.shelf.of_bucket(parent, root.bucket) as bucket:
             os.rmdir(folder, dir_fd=bucket)
     finally:

@@ -1,6 +1,7 @@
 """One part: how it comes into its upload, and what is known of it there."""
 
 import os
+from typing import Final
 
 from valetstore.conditions import Conditions
 from valetstore.errors import Denied
@@ -8,14 +9,14 @@ from valetstore.storage import metadata
 from valetstore.storage.beneath import open_file
 from valetstore.storage.durable import Durable
 from valetstore.storage.locks import Locks
-from valetstore.storage.multipart.shelf import Shelf, part_entry, size_of
+from valetstore.storage.multipart.shelf import Shelf, identity_of, size_of
 from valetstore.storage.promise import MD5, Metadata, Part
 from valetstore.storage.quota import Quota
 from valetstore.storage.roots import Root
 from valetstore.storage.temp import TempFile
 from valetstore.storage.trouble import deciding
 
-_KEPT = Metadata(md5_etag=True)
+KEPT: Final = Metadata(md5_etag=True)
 
 
 class Bench:
@@ -29,23 +30,26 @@ class Bench:
 
 
 class PartPlace:
-    """The place of one part in its upload. The last one that is put there stays."""
+    """The place of one part in its upload, by its file name.
 
-    def __init__(self, bench: Bench, root: Root, name: str, parent: str, upload_id: str, number: int) -> None:
+    The last one that is put there stays; with `create_only`, the first.
+    """
+
+    def __init__(self, bench: Bench, root: Root, name: str, parent: str, upload_id: str, entry: bytes) -> None:
         self._bench = bench
         self._root = root
         self._parent = parent
         self._upload_id = upload_id
-        self._entry = part_entry(number)
+        self._entry = entry
         self.bucket = root.bucket
         self.name = name
 
     def described(self, metadata: Metadata) -> Metadata:
         """Its entity tag is its MD5; nothing else is said of a part."""
-        return _KEPT
+        return KEPT
 
     def publish(self, temp: TempFile, size: int, conditions: Conditions, *, create_only: bool) -> bool:
-        """Put it there; True where there was none of its number. Raises `upload_not_found` where that is over."""
+        """Put it there; True where nothing was replaced. Raises `upload_not_found` where that is over, `exists`."""
         bench = self._bench
         # The lock keeps `close` from taking the folder, and another of the same number from being counted twice.
         with bench.locks.of(self.bucket, self._upload_id):
@@ -54,7 +58,7 @@ class PartPlace:
             except FileNotFoundError:
                 raise Denied("upload_not_found", bucket=self.bucket) from None
             try:
-                created = self._put(temp, size, upload)
+                created = put(bench, self._root, upload, self._entry, temp, size, create_only=create_only)
             except BaseException:
                 os.close(upload)
                 raise
@@ -64,20 +68,29 @@ class PartPlace:
             os.close(upload)
         return created
 
-    def _put(self, temp: TempFile, size: int, upload: int) -> bool:
-        standing = size_of(upload, self._entry)
-        with self._bench.quota.charged(self._root, size - standing), deciding():
-            try:
-                temp.link(upload, self._entry)
-            except FileExistsError:
-                temp.replace(upload, self._entry)
-                return False
-        return True
+
+def put(
+    bench: Bench, root: Root, upload: int, entry: bytes, temp: TempFile, size: int, *, create_only: bool = False
+) -> bool:
+    """A sealed file into an upload's folder, whose lock the caller holds; True where nothing was replaced.
+
+    Raises `exists`, `storage_full`, OSError.
+    """
+    standing = size_of(upload, entry)
+    with bench.quota.charged(root, size - standing), deciding():
+        try:
+            temp.link(upload, entry)
+        except FileExistsError:
+            if create_only:
+                raise Denied("exists") from None
+            temp.replace(upload, entry)
+            return False
+    return True
 
 
-def look(upload: int, number: int) -> Part | None:
-    """A part by its number; None where there is none that is whole."""
-    found = opened(upload, number)
+def look(upload: int, entry: bytes) -> Part | None:
+    """A part by its file name; None where there is none that is whole."""
+    found = opened(upload, entry)
     if found is None:
         return None
     fd, part = found
@@ -85,16 +98,17 @@ def look(upload: int, number: int) -> Part | None:
     return part
 
 
-def opened(upload: int, number: int) -> tuple[int, Part] | None:
+def opened(upload: int, entry: bytes) -> tuple[int, Part] | None:
     """The same, and its open file."""
     try:
-        fd, state = open_file(upload, part_entry(number).decode())
+        fd, state = open_file(upload, entry.decode())
     except FileNotFoundError:
         return None
     try:
         record = metadata.stored(fd)
         if record is not None and record.belongs_to(state) and MD5 in record.digests:
-            return fd, Part(number, record.size, record.etag, record.mtime_ns, record.digests)
+            number, label = identity_of(entry)
+            return fd, Part(number, record.size, record.etag, record.mtime_ns, record.digests, label)
     except BaseException:
         os.close(fd)
         raise

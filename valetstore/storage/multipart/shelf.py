@@ -2,14 +2,18 @@
 
     <parent>/uploads/<bucket>/<id>/record    the upload, as msgpack
     <parent>/uploads/<bucket>/<id>/00001     part 1, its size, tag and digests in the attribute
+    <parent>/uploads/<bucket>/<id>/b4d41     the block that is called MA
+    <parent>/uploads/<bucket>/<id>/tally     what is there, so that each block need not count the others
 
 The parent is `<data>/state`, or the bucket's own folder for temp files where objects cannot be linked from there.
 
 Rule 1: a folder with an id for its name is an upload that is open, with a durable record. One that is being made or
-removed has a name with an ending, which nobody looks up.
+removed has a name with an ending, which nobody looks up. Of an object's blocks the id follows from its name.
 Rule 2: nothing here is reached over a symbolic link.
 """
 
+import base64
+import hashlib
 import os
 import re
 import secrets
@@ -28,12 +32,15 @@ from valetstore.storage.uploads import Started
 
 UPLOADS: Final = "uploads"
 RECORD: Final = "record"
+TALLY: Final = "tally"
+LABEL_BYTES_MAX: Final = 120
 BEING_MADE: Final = ".new"
 BEING_REMOVED: Final = ".ended"
 _ID_BYTES: Final = 24
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
 _ID_FOLDER: Final = re.compile(rf"({_ID.pattern})(\{BEING_MADE}|\{BEING_REMOVED})?", re.ASCII)
-_PART: Final = re.compile(r"[0-9]{5}", re.ASCII)
+_PART: Final = re.compile(rb"[0-9]{5}|b(?:[0-9a-f]{2}){1,%d}" % LABEL_BYTES_MAX)
+_BLOCK: Final = b"b"
 _decode: Final = msgspec.msgpack.Decoder(Started).decode
 
 
@@ -47,9 +54,21 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def part_entry(number: int) -> bytes:
-    """A part's file name."""
-    return b"%05d" % number
+def blocks_id(name: str) -> str:
+    """The id of the one upload that an object's blocks are in."""
+    return base64.urlsafe_b64encode(hashlib.sha256(name.encode()).digest()[:_ID_BYTES]).decode()
+
+
+def part_entry(number: int, label: str = "") -> bytes:
+    """A part's file name: by its label where it has one."""
+    return _BLOCK + label.encode().hex().encode() if label else b"%05d" % number
+
+
+def identity_of(entry: bytes) -> tuple[int, str]:
+    """The number and the label of a part, by its file name."""
+    if entry.startswith(_BLOCK):
+        return 0, bytes.fromhex(entry[1:].decode()).decode("utf-8", "replace")
+    return int(entry), ""
 
 
 class Shelf:
@@ -105,8 +124,8 @@ class Shelf:
 
     def folders(self, parent: str, bucket: str) -> list[tuple[str, str]]:
         """(id, ending) of every folder of a bucket's uploads; the ending is "" for those that are open."""
-        with suppress(FileNotFoundError), self.of_bucket(parent, bucket) as fd, os.scandir(fd) as entries:
-            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        with suppress(FileNotFoundError), self.of_bucket(parent, bucket) as fd, os.scandir(fd) as inside:
+            names = [entry.name for entry in inside if entry.is_dir(follow_symlinks=False)]
             found = [match for name in names if (match := _ID_FOLDER.fullmatch(name))]
             return [(match[1], match[2] or "") for match in found]
         return []
@@ -118,8 +137,8 @@ class Shelf:
         except FileNotFoundError:
             return []
         try:
-            with os.scandir(fd) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            with os.scandir(fd) as found:
+                return sorted(entry.name for entry in found if entry.is_dir(follow_symlinks=False))
         finally:
             os.close(fd)
 
@@ -129,7 +148,7 @@ class Shelf:
         for parent in self.parents(root):
             for upload_id, ending in self.folders(parent, root.bucket):
                 with suppress(FileNotFoundError), self.upload(parent, root.bucket, upload_id + ending) as fd:
-                    total += sum(size_of(fd, part_entry(number)) for number in numbers(fd))
+                    total += sum(size_of(fd, entry) for entry in entries(fd))
         return total
 
 
@@ -156,11 +175,11 @@ def started(upload: int) -> Started | None:
         os.close(fd)
 
 
-def numbers(upload: int) -> list[int]:
-    """The numbers of the parts in an upload's folder, in order."""
-    with os.scandir(upload) as entries:
-        files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
-    return sorted(int(name) for name in files if _PART.fullmatch(name))
+def entries(upload: int) -> list[bytes]:
+    """The file names of the parts in an upload's folder, in order of their numbers or their labels' bytes."""
+    with os.scandir(upload) as found:
+        files = [os.fsencode(entry.name) for entry in found if entry.is_file(follow_symlinks=False)]
+    return sorted(name for name in files if _PART.fullmatch(name))
 
 
 def size_of(upload: int, entry: bytes) -> int:
