@@ -1,4 +1,5 @@
-"""A key as people paste it: a whole URL, a target, a header line, a bare token. Which key is it?
+"""A key as people paste it: a whole URL, a target, a header line, a form or cookies as JSON, a bare
+token. Which key is it?
 
 Rule 1: it is proven by the very `recognise` and `verify` that serve, on what was pasted: host and target as they are.
 Rule 2: neither time nor policy is judged. Whether the key is still good is asked by whoever wants to know.
@@ -9,11 +10,13 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 from valetstore.errors import Denied
 from valetstore.grants.grant import Proof
 from valetstore.grants.recognise import recognise
 from valetstore.grants.scheme import Scheme
-from valetstore.inbound import Headers, Inbound
+from valetstore.inbound import Form, Headers, Inbound
 from valetstore.keys.ring import KeyRing
 
 BYTES_MAX: Final = 32_768
@@ -30,7 +33,9 @@ _QUOTES: Final = {"'": "'", '"': '"', "`": "`", "<": ">"}
 # What a browser shows decoded. Everything else stays as it is: it may be signed so.
 _DECODED: Final = re.compile(r"[^\x21-\x7e]+")
 
-_HELP: Final = "Paste the whole URL, an Authorization line, or the token."
+_FILE: Final = "file"
+
+_HELP: Final = "Paste the whole URL, an Authorization or Cookie line, JSON with a form or cookies, or the token."
 
 
 class Pasted(NamedTuple):
@@ -40,11 +45,51 @@ class Pasted(NamedTuple):
     host: str = ""
     tls: bool = False
     headers: Headers = ()
+    form: Form | None = None
+
+    @property
+    def methods(self) -> Sequence[str]:
+        """What it may be part of, most likely first."""
+        return METHODS if self.form is None else ("POST",)
 
     def request(self, method: str, now: float) -> Inbound:
         """The request it would be part of. Raises `target_invalid`."""
         host = ((b"host", self.host.encode("latin-1", "replace")),) if self.host else ()
-        return Inbound(method, self.target, host + self.headers, now=now, tls=self.tls)
+        # A POST that is no form begins a resumable upload of Google's: this header is signed, and always the same.
+        begins = ((b"x-goog-resumable", b"start"),) if method == "POST" and self.form is None else ()
+        return Inbound(method, self.target, host + self.headers + begins, now=now, tls=self.tls, form=self.form)
+
+
+class Handed(msgspec.Struct):
+    """What signers return that is more than a URL: a POST form's `fields`, or cookies, by name."""
+
+    url: str
+    fields: dict[str, str] = {}
+    cookies: dict[str, str] = {}
+
+    @property
+    def form(self) -> Form | None:
+        """The fields as a browser sends them, names in lower case, with a file after them; None for cookies."""
+        if self.cookies:
+            return None
+        fields = [(name.lower(), value) for name, value in self.fields.items() if name.lower() != _FILE]
+        return (*fields, (_FILE, _FILE))
+
+    @property
+    def cookie(self) -> str:
+        """The cookies as one header's value, "" where there are none."""
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+
+
+def read_handed(text: str) -> Handed:
+    """JSON with `url`, and `fields` or `cookies`. Raises ValueError."""
+    try:
+        handed = msgspec.json.decode(text, type=Handed)
+    except msgspec.DecodeError as error:
+        raise ValueError("not a form or cookies as JSON") from error
+    if bool(handed.fields) == bool(handed.cookies):
+        raise ValueError("neither a form nor cookies")
+    return handed
 
 
 def read(text: str) -> Pasted:
@@ -54,6 +99,8 @@ def read(text: str) -> Pasted:
         raise Denied("key_missing", f"Nothing was pasted. {_HELP}")
     if len(text) > BYTES_MAX:
         raise Denied("key_malformed", f"It is longer than {BYTES_MAX} characters.")
+    if text.startswith("{"):
+        return _handed(text)
     if re.match("https?://", text, re.IGNORECASE):
         return _url(text)
     if text.startswith("/"):
@@ -76,7 +123,7 @@ def prove(text: str, schemes: Sequence[Scheme], keys: KeyRing, now: float) -> Pr
     """
     pasted = read(text)
     first: Denied | None = None
-    for method in METHODS:
+    for method in pasted.methods:
         inbound = pasted.request(method, now)
         try:
             credential = recognise(inbound, schemes)
@@ -114,6 +161,17 @@ def _url(text: str) -> Pasted:
     # Not from the parts: what is signed is the text, to the last empty query.
     rest = text[text.index("//") + 2 :][len(host) :]
     return Pasted(_target(rest if rest.startswith("/") else f"/{rest}"), host, text[:5].lower() == "https")
+
+
+def _handed(text: str) -> Pasted:
+    try:
+        handed = read_handed(text)
+    except ValueError:
+        raise Denied(
+            "key_malformed", "JSON has `url`, and a form's `fields` or `cookies`, as signers return them."
+        ) from None
+    headers = _header("cookie", handed.cookie).headers if handed.cookie else ()
+    return _url(handed.url)._replace(form=handed.form, headers=headers)
 
 
 def _target(text: str) -> bytes:

@@ -17,7 +17,8 @@ from tests.cli.s3 import Line, post
 from tests.gate import Gate, run_cli
 from valetstore.encoding import b64url_decode
 from valetstore.grants import sigv4
-from valetstore.grants.s3.sign import Key, Request, presign_v4
+from valetstore.grants.presign import Request
+from valetstore.grants.s3.sign import Key, presign_v4
 from valetstore.grants.sigv4 import AWS
 from valetstore.keys.ringfile import RingFile
 
@@ -275,7 +276,7 @@ def test_a_form_is_judged_by_its_fields(line: Line, version: tuple[str, ...]) ->
     assert "not proven" not in out
     form["fields"]["policy"] = form["fields"]["policy"].replace("ey", "eY", 1)
     assert line.json("inspect", json.dumps(form), status=1)["code"] in ("signature_mismatch", "key_malformed")
-    assert "a form is JSON with `url` and `fields`" in line.refused("inspect", '{"fields": {}}')
+    assert "JSON has `url`, and a form's `fields` or `cookies`" in line.refused("inspect", '{"fields": {}}')
 
 
 # Revoking, before a real gateway.

@@ -17,8 +17,9 @@ from tests.minting import minter
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.grant import Budget, Profile
 from valetstore.keys.material import private_pem, public_pem
+from valetstore.keys.private import write_private
 from valetstore.keys.ring import INTERNAL_NAME, KeyRecord
-from valetstore.keys.ringfile import FORMAT, RingFile, new_record, record_of, write_private
+from valetstore.keys.ringfile import FORMAT, RingFile, new_record, record_of
 
 ADD_TEN = """
 import sys
@@ -350,3 +351,16 @@ def test_a_link_that_lies_in_the_way_gives_nothing_away(ring_file: RingFile, tmp
     with pytest.raises(ConfigInvalid, match="cannot be written"):
         ring_file.add(record())
     assert (tmp_path / "precious").stat().st_uid == 0
+
+
+def test_further_files_of_a_signing_key_are_private_and_written_with_it_or_not_at_all(ring_file: RingFile) -> None:
+    made, private = new_record("ed", "EdDSA", Profile())
+    assert private is not None
+    file = ring_file.service_account_path("ed")
+    ring_file.add(made, private_pem(private), {file: "text"})
+    assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == ("text", 0o600)
+    assert ring_file.private_path("ed").exists()
+    with pytest.raises(ConfigInvalid, match="exists"):
+        ring_file.add(made, None, {file: "other"})
+    assert file.read_text() == "text"
+    assert ring_file.service_account_path("ring") != ring_file.path

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from valetstore.cli.sign import default_base_url
+from valetstore.cli.address import default_base_url
 from valetstore.config import Config
 from valetstore.errors import ConfigInvalid
 from valetstore.keys.ringfile import RingFile

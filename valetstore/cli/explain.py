@@ -10,7 +10,8 @@ from typing import Final, Literal, NamedTuple
 import click
 import msgspec
 
-from valetstore.cli import explain_s3
+from valetstore.cli.about import About, told
+from valetstore.cli.mend import MEND, MEND_READ_ONLY, MEND_REVOKED, MEND_SLASH, READ_ONLY
 from valetstore.cli.options import plain
 from valetstore.encoding import http_date
 from valetstore.errors import Denied
@@ -22,33 +23,6 @@ from valetstore.units import show_duration, show_size
 
 State = Literal["unused", "used", "unknown"]
 
-MEND: Final = {
-    "key_missing": "Take the whole URL, with its query; in a shell, put it in single quotes.",
-    "key_malformed": "Take the whole URL; if the key is your own, compare its claims with docs/KEYS.md.",
-    "key_ambiguous": "Send the key in one place: the query or the Authorization header.",
-    "signature_mismatch": "Sign with a key of this ring (`valetstore keys list`), and leave the URL as it was signed.",
-    "key_not_yet_valid": "Wait, or look at the clocks of the signer and of this machine.",
-    "key_expired": "Sign a new one; if it should still be valid, look at the clocks.",
-    "key_revoked": "Sign a new one with a signing key that is not retired.",
-    "key_used": "Sign a new one; it opens no more often than it says.",
-    "replay_unavailable": "Look at this machine's clock: the log of used keys has seen a later time.",
-    "operation_not_allowed": "Sign one for this method, with a signing key whose profile allows it.",
-    "path_not_allowed": "Sign one for this path; the signing key's profile must cover it.",
-    "source_not_allowed": "Use it from a network that it and its signing key name; --from says which source to judge.",
-    "https_required": "Use https, or set listen.trusted-proxies if a proxy ends TLS in front.",
-    "header_required": "Send the header it requires; --header judges with it.",
-    "ttl_too_long": "Sign one that lives no longer than the signing key's profile allows.",
-    "type_not_allowed": "Send a Content-Type it allows; --header judges with it.",
-    "too_large": "Send a body within its length range.",
-    "too_small": "Send a body within its length range.",
-    "object_key_invalid": "Choose a path /bucket/name that docs/KEYS.md allows.",
-    "target_invalid": "Percent-encode what a URL cannot hold.",
-}
-
-READ_ONLY: Final = "This bucket is read-only."
-_MEND_READ_ONLY: Final = "Choose another bucket, or take read-only from this one's settings."
-_MEND_SLASH: Final = "Put an object's name after the slash: the key opens what is below it."
-_MEND_REVOKED: Final = "Sign a new one, or take the revocation back: valetstore revoke --undo "
 _UNREAD: Final = (
     "Run this as the gateway's user. Where a log is damaged, see `valetstore repair`: a gateway refuses then."
 )
@@ -78,7 +52,7 @@ class Judgement(NamedTuple):
     `claims` is None where they cannot be read, `proven` says whether the signature holds. It is admitted where
     `denied` is None; a request that the gate admitted may be denied after it (used up, read-only). `uses` is None for
     a key without limited uses. `revocation` is the entry that refuses it, `unread` why there is no telling ("": there
-    is). `s3` is what else there is to say of a key of S3's.
+    is). `about` is what else there is to say of a vendor's key.
     """
 
     inbound: Inbound
@@ -89,7 +63,7 @@ class Judgement(NamedTuple):
     uses: Uses | None
     revocation: Revocation | None = None
     unread: str = ""
-    s3: explain_s3.Explained | None = None
+    about: About | None = None
 
 
 def tell(found: Judgement) -> None:
@@ -107,8 +81,8 @@ def as_json(found: Judgement) -> dict[str, object]:
         "claims": None if found.claims is None else msgspec.to_builtins(found.claims),
         "unknown": _unknown(found),
     }
-    if found.s3 is not None:
-        about["s3"] = explain_s3.as_json(found.s3)
+    if found.about is not None:
+        about |= {"dialect": found.about.scheme, found.about.scheme: found.about.as_json()}
     if found.admission is not None:
         grant = found.admission.grant
         about |= {"signing_key": grant.signing_key, "key_identity": grant.identity.hex()}
@@ -119,9 +93,9 @@ def as_json(found: Judgement) -> dict[str, object]:
         about["repeatable_until"] = uses.repeatable_until
     if denied is not None:
         about |= {"code": denied.code, "status": denied.status, "reason": denied.text, "mend": _mend(found, denied)}
-        if found.s3 is not None:
-            said = explain_s3.said_by_s3(denied, found.inbound)
-            about |= {"status": said.status, "s3_code": said.code}
+        if found.about is not None:
+            said = found.about.vendors(denied, found.inbound)
+            about |= {"status": said.status, f"{found.about.scheme}_code": said.code}
     if found.revocation is not None:
         entry = found.revocation
         about["revocation"] = {name: getattr(entry, name) for name in entry.__struct_fields__}
@@ -138,24 +112,23 @@ def _lines(found: Judgement) -> Iterator[str]:
     if found.claims is not None:
         yield "The key says:" if found.proven else "The key says (its signature is not proven):"
         yield from (f"  {line}" for line in _in_words(found.claims, found.inbound.now))
-    if found.s3 is not None:
+    if found.about is not None:
         yield "The key says:" if found.proven else "The key says (its signature is not proven):"
-        yield from (f"  {line}" for line in explain_s3.says(found.s3.facts, found.inbound))
+        yield from (f"  {line}" for line in found.about.says(found.inbound))
     if found.admission is not None:
         grant = found.admission.grant
         yield f"Signing key {grant.signing_key}, key identity {grant.identity.hex()}."
         yield from (f"  {line}" for line in _of_the_profile(found.admission, _own_uses(found)))
-        if found.s3 is not None:
-            ends = explain_s3.ends_early(found.s3.facts, grant.not_after, found.inbound.now)
-            yield from (f"  {line}" for line in ends)
+        if found.about is not None:
+            yield from (f"  {line}" for line in found.about.ends_early(grant.not_after, found.inbound.now))
     if found.denied is not None:
         yield from _refusal(found, found.denied)
     else:
         questions = " or ".join(_UNLESS[name] for name in _unknown(found))
         condition = f", unless it has been {questions}" if questions else ""
         yield f"{_asked(found)}: admitted{condition}."
-    if found.s3 is not None:
-        yield from explain_s3.why(found.s3, found.denied)
+    if found.about is not None:
+        yield from found.about.why(found.denied)
     if found.uses is not None:
         yield from _left(found.uses, found.inbound)
     if found.denied is None:
@@ -164,7 +137,7 @@ def _lines(found: Judgement) -> Iterator[str]:
         if _unknown(found):
             yield _UNREAD
         if _is_bare_prefix(found):
-            yield _MEND_SLASH
+            yield MEND_SLASH
 
 
 def _asked(found: Judgement) -> str:
@@ -174,8 +147,8 @@ def _asked(found: Judgement) -> str:
 
 
 def _refusal(found: Judgement, denied: Denied) -> Iterator[str]:
-    told = f"{denied.code} ({denied.status})" if found.s3 is None else explain_s3.told(denied, found.inbound)
-    yield f"{_asked(found)}: refused, {told}."
+    code = f"{denied.code} ({denied.status})" if found.about is None else told(found.about, denied, found.inbound)
+    yield f"{_asked(found)}: refused, {code}."
     yield f"  {denied.text}"
     if found.revocation is not None:
         yield f"  {_in_short(found.revocation)}"
@@ -188,14 +161,14 @@ def _refusal(found: Judgement, denied: Denied) -> Iterator[str]:
 
 
 def _mend(found: Judgement, denied: Denied) -> str:
-    if found.s3 is not None and (own := explain_s3.mend(found.s3, denied)):
+    if found.about is not None and (own := found.about.mend(denied)):
         return own
     if denied.code == "object_key_invalid" and _is_bare_prefix(found):
-        return _MEND_SLASH
+        return MEND_SLASH
     if denied.detail == READ_ONLY:
-        return _MEND_READ_ONLY
+        return MEND_READ_ONLY
     if found.revocation is not None:
-        return f"{_MEND_REVOKED}{found.revocation.id}"
+        return f"{MEND_REVOKED}{found.revocation.id}"
     return MEND.get(denied.code, "")
 
 
@@ -261,9 +234,8 @@ def _in_words(claims: Claims, now: float) -> list[str]:
 
 def _own_uses(found: Judgement) -> int | None:
     """How often the key itself says that it opens."""
-    if found.s3 is not None:
-        uses = dict(found.s3.facts.terms).get("x-valet-uses", "")
-        return int(uses) if uses.isascii() and uses.isdigit() else None
+    if found.about is not None:
+        return found.about.own_uses()
     return None if found.claims is None else found.claims.uses
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from valetstore.cli.about import distance
 from valetstore.encoding import http_date
 from valetstore.errors import Denied, Saying
 from valetstore.grants.s3 import Rules
@@ -22,23 +23,8 @@ from valetstore.grants.s3.explain import (
 from valetstore.grants.s3.nearby import Change, holding
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
+from valetstore.keys.vendor import S3
 from valetstore.redact import MASK
-from valetstore.units import show_duration
-
-
-def said_by_s3(denied: Denied, inbound: Inbound) -> Saying:
-    """The code and status that the gateway answers an S3 client with."""
-    # Here, since it brings the whole server along, which no other command needs.
-    from valetstore.edge.s3.voice import saying_of
-
-    return saying_of(denied, inbound)
-
-
-def told(denied: Denied, inbound: Inbound) -> str:
-    """A refusal as the client met it, with the code of ours that the audit has."""
-    said = said_by_s3(denied, inbound)
-    return f"{said.code} ({said.status}; {denied.code})"
-
 
 _MISMATCH: Final = "SignatureDoesNotMatch"
 _MEND: Final = {
@@ -78,7 +64,7 @@ _TOKEN: Final = re.compile(r"(?i)(x-amz-security-token(?:=|:))[^&\n]+")
 
 
 class Explained(NamedTuple):
-    """What was found out about a key of S3's: what it says, the `changes` that would make its signature hold.
+    """What was found out about a key of S3's, as `About`: the `changes` would make its signature hold.
 
     `causes` keep any signature from holding. `canonical` is what we computed, "" where it was not needed; `difference`
     is where another one differs.
@@ -91,6 +77,92 @@ class Explained(NamedTuple):
     canonical: str = ""
     difference: Difference | None = None
     compared: bool = False
+
+    @property
+    def scheme(self) -> str:
+        """See About."""
+        return S3
+
+    def says(self, inbound: Inbound) -> Iterator[str]:
+        """See About."""
+        facts, now = self.facts, inbound.now
+        carrier = {"query": "presigned URL", "header": "signed request", "form": "POST form"}[facts.carrier]
+        yield f"{carrier}, signature version {facts.version}, access key id {facts.access_key_id or 'missing'}"
+        if facts.region:
+            yield f"for the region {facts.region}"
+        if facts.signed_at is not None:
+            yield f"signed {http_date(facts.signed_at)} ({distance(facts.signed_at, now)})"
+        if facts.expires_at is not None:
+            yield f"until {http_date(int(facts.expires_at))} ({distance(facts.expires_at, now)})"
+        if facts.signed_headers:
+            shown = [name if name not in _SHOWN else f"{name}: {inbound.header(name)}" for name in facts.signed_headers]
+            yield f"signed headers {', '.join(shown)}"
+        if facts.with_session:
+            yield "by temporary credentials (session token)"
+        yield from (f"{name} {value}" for name, value in facts.terms)
+        yield from (f"condition {condition}" for condition in facts.conditions)
+
+    def ends_early(self, not_after: float, now: float) -> Iterator[str]:
+        """See About: a URL may say more than the session that signed it allows."""
+        facts = self.facts
+        if facts.with_session and facts.expires_at is not None and not_after < facts.expires_at:
+            yield f"ends with its session, {http_date(int(not_after))} ({distance(not_after, now)})"
+
+    def own_uses(self) -> int | None:
+        """See About."""
+        uses = dict(self.facts.terms).get("x-valet-uses", "")
+        return int(uses) if uses.isascii() and uses.isdigit() else None
+
+    def vendors(self, denied: Denied, inbound: Inbound) -> Saying:
+        """See About."""
+        # Here, since it brings the whole server along, which no other command needs.
+        from valetstore.edge.s3.voice import saying_of
+
+        return saying_of(denied, inbound)
+
+    def why(self, denied: Denied | None) -> Iterator[str]:
+        """See About."""
+        yield from (_in_words(change) for change in self.changes)
+        if len(self.changes) > 1:
+            yield "Only all of these together make it hold."
+        if denied is not None and denied.said is not None and denied.said.code == _MISMATCH:
+            if not self.changes and not self.causes:
+                yield _UNEXPLAINED
+            yield "What was computed here:"
+            yield from (f"  | {line}" for line in self.canonical.split("\n"))
+        if self.difference is not None:
+            number, part, ours, theirs = self.difference
+            yield f"It differs from the given one first in line {number} ({part}):"
+            yield f"  here:  {_masked(ours)}"
+            yield f"  given: {_masked(theirs)}"
+        elif self.compared:
+            yield "It is the same as the given one: only the secret can be another."
+        yield from self.causes
+        yield from self.notes
+
+    def mend(self, denied: Denied) -> str:
+        """See About."""
+        said = denied.said
+        if said is None:
+            return ""
+        members = dict(said.members)
+        if "HeadersNotSigned" in members:
+            return _UNSIGNED
+        if "X-Amz-Expires must be less than a week" in said.message:
+            return _WEEK
+        if said.code == "InvalidRequest" and self.facts.version == "2":
+            return _NO_V2
+        return _MEND.get(said.code, _WHOLE if denied.code == "key_malformed" else "")
+
+    def as_json(self) -> dict[str, object]:
+        """See About."""
+        facts = self.facts._asdict() | {"terms": dict(self.facts.terms)}
+        return facts | {
+            "would_hold": [change._asdict() for change in self.changes],
+            "notes": [*self.causes, *self.notes],
+            "computed": self.canonical or None,
+            "difference": None if self.difference is None else _difference(self.difference),
+        }
 
 
 def explained(
@@ -131,79 +203,6 @@ def is_proven(denied: Denied) -> bool:
         return False
     unsigned = dict(said.members).get("HeadersNotSigned", "host")
     return unsigned != "host" or said.message.startswith("Invalid according to Policy")
-
-
-def says(facts: Facts, inbound: Inbound) -> Iterator[str]:
-    """One line for each thing that the key says; `inbound` is the request that it is judged with."""
-    now = inbound.now
-    carrier = {"query": "presigned URL", "header": "signed request", "form": "POST form"}[facts.carrier]
-    yield f"{carrier}, signature version {facts.version}, access key id {facts.access_key_id or 'missing'}"
-    if facts.region:
-        yield f"for the region {facts.region}"
-    if facts.signed_at is not None:
-        yield f"signed {http_date(facts.signed_at)} ({_distance(facts.signed_at, now)})"
-    if facts.expires_at is not None:
-        yield f"until {http_date(int(facts.expires_at))} ({_distance(facts.expires_at, now)})"
-    if facts.signed_headers:
-        shown = [name if name not in _SHOWN else f"{name}: {inbound.header(name)}" for name in facts.signed_headers]
-        yield f"signed headers {', '.join(shown)}"
-    if facts.with_session:
-        yield "by temporary credentials (session token)"
-    yield from (f"{name} {value}" for name, value in facts.terms)
-    yield from (f"condition {condition}" for condition in facts.conditions)
-
-
-def why(found: Explained, denied: Denied | None) -> Iterator[str]:
-    """What keeps it from holding, and what its maker may not know."""
-    yield from (_in_words(change) for change in found.changes)
-    if len(found.changes) > 1:
-        yield "Only all of these together make it hold."
-    if denied is not None and denied.said is not None and denied.said.code == _MISMATCH:
-        if not found.changes and not found.causes:
-            yield _UNEXPLAINED
-        yield "What was computed here:"
-        yield from (f"  | {line}" for line in found.canonical.split("\n"))
-    if found.difference is not None:
-        number, part, ours, theirs = found.difference
-        yield f"It differs from the given one first in line {number} ({part}):"
-        yield f"  here:  {_masked(ours)}"
-        yield f"  given: {_masked(theirs)}"
-    elif found.compared:
-        yield "It is the same as the given one: only the secret can be another."
-    yield from found.causes
-    yield from found.notes
-
-
-def ends_early(facts: Facts, not_after: float, now: float) -> Iterator[str]:
-    """A URL that says more than its session allows."""
-    if facts.with_session and facts.expires_at is not None and not_after < facts.expires_at:
-        yield f"ends with its session, {http_date(int(not_after))} ({_distance(not_after, now)})"
-
-
-def mend(found: Explained, denied: Denied) -> str:
-    """How to mend a refusal that S3 has a word of its own for; "" for any other."""
-    said = denied.said
-    if said is None:
-        return ""
-    members = dict(said.members)
-    if "HeadersNotSigned" in members:
-        return _UNSIGNED
-    if "X-Amz-Expires must be less than a week" in said.message:
-        return _WEEK
-    if said.code == "InvalidRequest" and found.facts.version == "2":
-        return _NO_V2
-    return _MEND.get(said.code, _WHOLE if denied.code == "key_malformed" else "")
-
-
-def as_json(found: Explained) -> dict[str, object]:
-    """The same for a program."""
-    facts = found.facts._asdict() | {"terms": dict(found.facts.terms)}
-    return facts | {
-        "would_hold": [change._asdict() for change in found.changes],
-        "notes": [*found.causes, *found.notes],
-        "computed": found.canonical or None,
-        "difference": None if found.difference is None else _difference(found.difference),
-    }
 
 
 def _difference(found: Difference) -> dict[str, object]:
@@ -253,11 +252,6 @@ def _in_words(change: Change) -> str:
             return f"It signs the header {found}, which did not come: it holds with {found}: {wanted}."
         case _:
             return f"It was signed for the region {found}: give the client {wanted}, or set s3.region."
-
-
-def _distance(moment: float, now: float) -> str:
-    seconds = moment - now
-    return f"{show_duration(seconds)} from now" if seconds > 0 else f"{show_duration(-seconds)} ago"
 
 
 def _masked(text: str) -> str:

@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
-from valetstore.cli.aws import ACCESS_KEY_ID_OPTION, SCHEME_OPTION, create_s3, refuse_others
 from valetstore.cli.options import Settings, json_option, print_json, read_file, settings_options
 from valetstore.cli.profile import described, make_profile, profile_options
 from valetstore.cli.taken import wait_until_taken
+from valetstore.cli.vendors import making
+from valetstore.cli.vendors.maker import needed
+from valetstore.cli.vendors.options import IMPORT, SCHEME_OPTION, given_of, import_options, refuse_others
 from valetstore.encoding import b64url_decode
 from valetstore.errors import ConfigInvalid
 from valetstore.keys.jwk import Jwk, read_jwks
@@ -28,13 +30,18 @@ from valetstore.keys.vendor import S3
 @settings_options
 @json_option
 @SCHEME_OPTION
-@click.option("--public-key", type=click.Path(path_type=Path), metavar="FILE", help="PEM public key.")
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="PEM public key; Google, CloudFront: or an X.509 certificate.",
+)
 @click.option("--jwks", type=click.Path(path_type=Path), metavar="FILE", help="JWK or JWK Set.")
 @click.option(
     "--secret-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="HS256 secret, 32 bytes or more; S3: the secret access key.",
+    help="HS256 secret, 32 bytes or more; S3: the secret access key; Google: an HMAC key's; Swift: the key.",
 )
 @click.option(
     "--secret-encoding",
@@ -42,55 +49,47 @@ from valetstore.keys.vendor import S3
     help="How the secret is written; text is the bytes as they are, without a final newline.  [default: text]",
 )
 @click.option("--kid", help="The key id that tokens name; default NAME, or as in the JWK.")
-@ACCESS_KEY_ID_OPTION
+@import_options
 @profile_options
-def command(
-    settings: Settings,
-    name: str,
-    scheme: str,
-    public_key: Path | None,
-    jwks: Path | None,
-    secret_file: Path | None,
-    secret_encoding: str | None,
-    kid: str | None,
-    access_key_id: str | None,
-    as_json: bool,
-    **limits: Any,
-) -> None:
+def command(settings: Settings, name: str, scheme: str, as_json: bool, **said: Any) -> None:
     """Import a signing key NAME that exists elsewhere: a public key, a JWK Set, or a shared secret.
 
-    Of a JWK Set with several keys, each is imported as NAME-1, NAME-2, and so on, under its own key id. With --scheme
-    s3 it is what `keys create` does with --access-key-id and --secret-file, which must both be given.
+    Of a JWK Set with several keys, each is imported as NAME-1, NAME-2, and so on, under its own key id.
+
+    With another --scheme it is what that vendor has given out: an access key id and its secret (s3); a public key and
+    an e-mail address, a service account's file, or an HMAC key (gcs); an account and its key, or a connection string
+    (azure); a public key and its id (cloudfront); an account and its key (swift). A second key of one account or
+    e-mail address is a rotation: both hold until one is retired.
     """
-    refuse_others(
-        scheme,
-        {
-            "--public-key": (NATIVE, public_key),
-            "--jwks": (NATIVE, jwks),
-            "--secret-encoding": (NATIVE, secret_encoding),
-            "--kid": (NATIVE, kid),
-            "--access-key-id": (S3, access_key_id),
-        },
-    )
-    if scheme == S3:
-        if access_key_id is None or secret_file is None:
-            raise ConfigInvalid("keys import --scheme s3: needs --access-key-id and --secret-file")
-        check_not_reserved(name)
-        create_s3(settings, name, access_key_id, secret_file, as_json, limits)
+    refuse_others(scheme, IMPORT, said)
+    check_not_reserved(name)
+    if scheme == NATIVE:
+        _import_native(settings, name, as_json, said)
         return
+    given = given_of(said)
+    if scheme == S3:
+        needed(S3, {"--access-key-id": given.access_key_id, "--secret-file": given.secret_file})
+    for native in ("jwks", "secret_encoding", "kid"):
+        del said[native]
+    making.take(settings, name, scheme, given, as_json, said)
+
+
+def _import_native(settings: Settings, name: str, as_json: bool, said: dict[str, Any]) -> None:
+    given = given_of(said)
+    public_key, secret_file = given.public_key, given.secret_file
+    jwks, encoding, kid = said.pop("jwks"), said.pop("secret_encoding"), said.pop("kid")
     if sum(source is not None for source in (public_key, jwks, secret_file)) != 1:
         raise ConfigInvalid("keys import: give exactly one of --public-key, --jwks and --secret-file")
-    if secret_encoding is not None and secret_file is None:
-        raise ConfigInvalid(f"--secret-encoding {secret_encoding}: is for --secret-file alone")
-    check_not_reserved(name)
-    profile = make_profile(**limits)
+    if encoding is not None and secret_file is None:
+        raise ConfigInvalid(f"--secret-encoding {encoding}: is for --secret-file alone")
+    profile = make_profile(**said)
     if public_key is not None:
         found = [_from_pem(public_key)]
     elif jwks is not None:
         found = _from_jwks(jwks)
     else:
         assert secret_file is not None
-        found = [_from_secret(secret_file, secret_encoding or "text")]
+        found = [_from_secret(secret_file, encoding or "text")]
     if kid is not None and len(found) > 1:
         raise ConfigInvalid("--kid: the JWK Set holds several keys, which have ids of their own")
     names = [name] if len(found) == 1 else [f"{name}-{number}" for number in range(1, len(found) + 1)]

@@ -14,8 +14,12 @@ from urllib.parse import urlsplit
 import click
 
 from valetstore.cli import explain, explain_s3
-from valetstore.cli.aws import endpoint_of
-from valetstore.cli.explain import READ_ONLY, Judgement, Uses
+from valetstore.cli.about import About
+from valetstore.cli.address import endpoint_of
+from valetstore.cli.explain import Judgement, Uses
+from valetstore.cli.explain_vendor import explained
+from valetstore.cli.fitting import fitting
+from valetstore.cli.mend import READ_ONLY
 from valetstore.cli.options import Settings, json_option, print_json, settings_options
 from valetstore.cli.request import described, header_of, pairs_of, text_of
 from valetstore.config import Config
@@ -23,11 +27,9 @@ from valetstore.dialects import rules_of, schemes_of
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.gateway import Gateway, use_of
 from valetstore.grants.grant import Admission, Grant, Intent
-from valetstore.grants.native import Claims, as_list, unproven
+from valetstore.grants.native import Claims, unproven
 from valetstore.grants.networks import plain_address
 from valetstore.grants.recognise import recognise
-from valetstore.grants.s3.explain import facts_of
-from valetstore.grants.s3.nearby import fitting
 from valetstore.inbound import Inbound
 from valetstore.journal import JournalDamaged
 from valetstore.keys.ringfile import RingFile
@@ -37,8 +39,6 @@ from valetstore.policy.budget import BudgetBook
 from valetstore.policy.revocation import RevocationTable
 from valetstore.redact import redact
 from valetstore.replay.memory import MemoryReplaySet
-
-_METHOD_OF: Final = {"read": "GET", "list": "GET", "write": "PUT", "delete": "DELETE", "admin": "POST"}
 
 _UNPROVEN: Final = "its signature is not proven"
 _NOT_LOOKED_AT: Final = "it is refused before its uses are looked at"
@@ -86,21 +86,30 @@ def command(
     otherwise. What has been used and revoked is read in the gateway's logs, whether it runs or not; a use that an
     upload has taken and not finished with is in none. Exit status 0 admitted, 1 refused.
 
-    URL may also be a form of S3's as JSON, with `url` and `fields`; `-` reads it from stdin. Where a signature of S3's
-    does not hold, it is said which other method, Host, path, query or region would make it hold.
+    URL may also be JSON with `url` and a form's `fields` or `cookies`, or a `Cookie:` line; `-` reads it from stdin.
+    Where a signature does not hold, it is said what would make it hold, as far as that can be found out: another
+    method, Host, path, query or region (s3), another method, account, URL or hash (the others).
     """
     config = settings.load()
     theirs = None if canonical_request is None else text_of("--canonical-request", canonical_request)
     gateway = _gateway(config)
     inbound = _inbound(config, url, method, source, headers, gateway)
     found = _judge(config, gateway, inbound)
-    about_s3 = explain_s3.explained(inbound, rules_of(config).s3, gateway.keys, found.denied, theirs, _hosts(config))
-    found = found._replace(s3=about_s3)
+    found = found._replace(about=_about(config, gateway, found, theirs))
     if as_json:
         print_json(explain.as_json(found))
     else:
         explain.tell(found)
     return 1 if found.denied else 0
+
+
+def _about(config: Config, gateway: Gateway, found: Judgement, theirs: str | None) -> About | None:
+    """What else there is to say of a vendor's key; `theirs` is a canonical request to compare with."""
+    inbound, rules = found.inbound, rules_of(config)
+    # S3's last: it takes any form for one of its own.
+    return explained(inbound, rules, gateway.keys) or explain_s3.explained(
+        inbound, rules.s3, gateway.keys, found.denied, theirs, _hosts(config)
+    )
 
 
 def _judge(config: Config, gateway: Gateway, inbound: Inbound) -> Judgement:
@@ -176,48 +185,30 @@ def _inbound(
     gateway: Gateway,
 ) -> Inbound:
     """The request to judge: what the options say, and for the rest what the key asks for."""
-    told = described(url)
-    given = {"host": told.host} | dict(header_of(text) for text in headers)
+    told, rules = described(url), rules_of(config)
+    given = told.headers | dict(header_of(text) for text in headers)
     now = time.time()
     try:
         bare = Inbound((method or "GET").upper(), told.target, pairs_of(given), now=now, tls=told.tls, form=told.form)
-        claims, facts = _claims(bare, gateway), facts_of(bare)
+        claims, found = _claims(bare, gateway), explained(bare, rules, gateway.keys)
+        asked = fitting(bare, claims, found, gateway, rules, method_is_given=method is not None)
     except Denied as denied:
         raise ConfigInvalid(f"URL {redact(url)!r}: {denied.detail}") from None
-    form = told.form
-    if claims is not None:
-        method = method or (_METHOD_OF[claims.ops[0]] if claims.ops else None)
-        source = source or _first_address(claims)
-        given = _fitting(claims) | given
-    elif facts is not None:
-        asked = fitting(bare, facts, rules_of(config).s3, gateway.keys, method_is_given=method is not None)
-        method, source, given, form = asked.method, source or asked.source, asked.headers | given, asked.form
+    if not told.has_place and asked.url:
+        told = told.at(asked.url)
+    sent = dict(asked.headers) | told.headers | given
+    source = source or asked.source or "127.0.0.1"
     try:
-        peer = plain_address(source or "127.0.0.1")
+        peer = plain_address(source)
     except ValueError:
         raise ConfigInvalid(f"--from {source!r}: must be an IP address") from None
-    method = (method or "GET").upper()
-    return Inbound(method, told.target, pairs_of(given), now=now, peer=peer, tls=told.tls, form=form)
+    return Inbound(asked.method.upper(), told.target, pairs_of(sent), now=now, peer=peer, tls=told.tls, form=asked.form)
 
 
 def _hosts(config: Config) -> tuple[str, ...]:
     """Names under which clients may have been told of this gateway."""
     listening = [address for address in config.listen.listen if not address.startswith("unix:")]
     return (*(host for host in [urlsplit(endpoint_of(config)).netloc] if host), *listening)
-
-
-def _first_address(claims: Claims) -> str | None:
-    networks = as_list(claims.ip)
-    return networks[0].partition("/")[0] if networks else None
-
-
-def _fitting(claims: Claims) -> dict[str, str]:
-    """Headers that fit what the key asks of a request."""
-    fitting = {name.lower(): value for name, value in claims.headers.items()}
-    types = as_list(claims.type)
-    if types:
-        fitting.setdefault("content-type", types[0].replace("*", "x"))
-    return fitting
 
 
 def _claims(inbound: Inbound, gateway: Gateway) -> Claims | None:

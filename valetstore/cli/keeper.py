@@ -27,7 +27,7 @@ from valetstore.keys.ring import INTERNAL_NAME, KeyRing
 from valetstore.keys.ringfile import RingFile
 from valetstore.owner.revocations import RevocationStore
 from valetstore.pasted import prove
-from valetstore.policy.bounds import key_end
+from valetstore.policy.bounds import grant_end
 from valetstore.policy.revocation import Kind, Revocation
 from valetstore.policy.wanted import check_wanted
 from valetstore.signing import Signer, token_for
@@ -250,9 +250,9 @@ class _Log:
             grant = prove(pasted, schemes_of(self._config), self._ring, now).grant
         except Denied as denied:
             raise ConfigInvalid(f"KEY: {denied.text}") from None
-        if key_end(grant.not_after) <= now:
+        if grant_end(grant) <= now:
             raise ConfigInvalid(f"KEY: has expired by itself ({http_date(int(grant.not_after))})")
-        return grant.identity.hex(), key_end(grant.not_after)
+        return grant.identity.hex(), grant_end(grant)
 
     def _in_store(self, work: Callable[[RevocationStore], Awaitable[Result]]) -> Result:
         # Imported late: it takes the whole owner with it, which a running gateway has already.

@@ -12,7 +12,6 @@ from typing import Any, Final
 import click
 
 from valetstore.cli import import_key, session
-from valetstore.cli.aws import ACCESS_KEY_ID_OPTION, SCHEME_OPTION, create_s3, refuse_others, secret_of
 from valetstore.cli.options import (
     Duration,
     Settings,
@@ -23,15 +22,19 @@ from valetstore.cli.options import (
 )
 from valetstore.cli.profile import described, limits_in_words, make_profile, profile_options
 from valetstore.cli.taken import wait_until_taken
+from valetstore.cli.vendors import making
+from valetstore.cli.vendors.names import in_words, names_of, secret_of
+from valetstore.cli.vendors.options import CREATE, SCHEME_OPTION, create_options, given_of, refuse_others
 from valetstore.encoding import http_date
 from valetstore.errors import ConfigInvalid
 from valetstore.keys.material import (
     ALGORITHMS,
     private_pem,
 )
+from valetstore.keys.private import write_private
 from valetstore.keys.ring import NATIVE, KeyRecord, check_not_reserved
-from valetstore.keys.ringfile import RingFile, new_record, unknown_name, write_private
-from valetstore.keys.vendor import S3
+from valetstore.keys.ringfile import RingFile, new_record, unknown_name
+from valetstore.keys.vendor import VENDORS
 from valetstore.units import show_duration
 
 _USUAL: Final = "HS256"
@@ -58,47 +61,26 @@ command.add_command(session.command)
     metavar="FILE",
     help="Write the private key there; keep no copy.",
 )
-@ACCESS_KEY_ID_OPTION
-@click.option(
-    "--secret-file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="S3: the secret access key in FILE, - for standard input, not a new one.",
-)
-def create(
-    settings: Settings,
-    name: str,
-    scheme: str,
-    alg: str | None,
-    private_out: str | None,
-    access_key_id: str | None,
-    secret_file: Path | None,
-    as_json: bool,
-    **limits: Any,
-) -> None:
+@create_options
+def create(settings: Settings, name: str, scheme: str, as_json: bool, **said: Any) -> None:
     """Create a signing key NAME.
 
     What the options say is its profile: what keys signed by it may do at most. HS256 has one secret for signing
     and checking; for the others the gateway keeps the public half, and the private half beside the ring for `sign`
     on this machine, or in --private-out FILE alone.
 
-    With --scheme s3 it is an access key id and a secret access key, for applications that sign for S3; they are
-    printed as a profile of the AWS command line and SDKs.
+    With another --scheme it is what that vendor's users sign with, printed as their tools take it: an access key id
+    and a secret (s3), a service account's file or an HMAC key (gcs), an account and its key (azure, swift), a key pair
+    id and a private key (cloudfront). What its users take away goes to --out FILE, alone; without it, files stay
+    beside the ring.
     """
     check_not_reserved(name)
-    refuse_others(
-        scheme,
-        {
-            "--alg": (NATIVE, alg),
-            "--private-out": (NATIVE, private_out),
-            "--access-key-id": (S3, access_key_id),
-            "--secret-file": (S3, secret_file),
-        },
-    )
-    if scheme == S3:
-        create_s3(settings, name, access_key_id, secret_file, as_json, limits)
+    refuse_others(scheme, CREATE, said)
+    alg, private_out, out, given = said.pop("alg"), said.pop("private_out"), said.pop("out"), given_of(said)
+    if scheme == NATIVE:
+        _create_native(settings, name, alg or _USUAL, private_out, as_json, said)
     else:
-        _create_native(settings, name, alg or _USUAL, private_out, as_json, limits)
+        making.create(settings, name, scheme, given, out, as_json, said)
 
 
 def _create_native(
@@ -150,7 +132,7 @@ def list_(settings: Settings, as_json: bool) -> None:
 @click.argument("name")
 @settings_options
 @json_option
-@click.option("--secret", "with_secret", is_flag=True, help="Print a shared secret too (HS256, S3).")
+@click.option("--secret", "with_secret", is_flag=True, help="Print a shared secret too, where it has one.")
 def show(settings: Settings, name: str, with_secret: bool, as_json: bool) -> None:
     """Show the signing key NAME: its public half, its state, its profile."""
     check_not_reserved(name)
@@ -159,21 +141,19 @@ def show(settings: Settings, name: str, with_secret: bool, as_json: bool) -> Non
         raise unknown_name(name)
     record = key.record
     about = described(record)
-    if with_secret and record.secret is not None:
-        about |= {"secret_access_key": secret_of(record)} if record.scheme == S3 else {"secret": record.secret}
+    secret = secret_of(record) if with_secret else {}
     if as_json:
-        print_json(about)
+        print_json(about | secret)
         return
-    kind = "S3, access key id" if record.scheme == S3 else f"{record.algorithm}, kid"
+    key_id = in_words(names_of(record).key_id)
+    kind = f"{record.algorithm if record.scheme == NATIVE else VENDORS[record.scheme].title}, {key_id}"
     click.echo(f"{record.name}: {kind} {record.kid}, {_state(record)}")
     click.echo(f"created {http_date(record.created_at)}")
     click.echo(f"allows {limits_in_words(record.profile)}")
     if record.public_key:
         click.echo(record.public_key, nl=False)
-    if "secret" in about:
-        click.echo(f"secret (base64url): {record.secret}")
-    if "secret_access_key" in about:
-        click.echo(f"secret access key: {about['secret_access_key']}")
+    for member, value in secret.items():
+        click.echo(f"{in_words(member)}{' (base64url)' if record.scheme == NATIVE else ''}: {value}")
 
 
 @command.command("retire", short_help="Retire a signing key, at once or after a while.")

@@ -8,6 +8,7 @@ import msgspec
 
 from valetstore.cli.budget import budget_option
 from valetstore.cli.options import Duration, Size, comma_list
+from valetstore.cli.vendors.names import key_id_of
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.grant import (
     DEFAULT_OPERATIONS,
@@ -17,8 +18,7 @@ from valetstore.grants.grant import (
     Operation,
     Profile,
 )
-from valetstore.keys.ring import USES_MAX, KeyRecord
-from valetstore.keys.vendor import S3
+from valetstore.keys.ring import NATIVE, USES_MAX, KeyRecord
 from valetstore.units import show_duration, show_size
 
 
@@ -125,7 +125,7 @@ def limits_in_words(profile: Profile) -> str:
 
 def described(record: KeyRecord) -> dict[str, object]:
     """A signing key as JSON, without its secret."""
-    own = {"access_key_id": record.kid} if record.scheme == S3 else {}
+    own = {} if record.scheme == NATIVE else key_id_of(record)
     return own | {
         "name": record.name,
         "kid": record.kid,

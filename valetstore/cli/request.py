@@ -1,4 +1,4 @@
-"""The request that a user describes to a command: a URL or a form as it was handed out, a method, headers."""
+"""The request that a user describes to a command: a URL, a form or a cookie as it was handed out, a method, headers."""
 
 import re
 import sys
@@ -11,40 +11,55 @@ import msgspec
 from valetstore.cli.options import read_file
 from valetstore.errors import ConfigInvalid
 from valetstore.inbound import Form, Headers
+from valetstore.pasted import read_handed
 from valetstore.redact import redact
 
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:([^\x00-\x08\x0a-\x1f\x7f]*)")
 _STDIN_BYTES_MAX: Final = 65_536
-_FILE: Final = "file"
+_COOKIE: Final = "cookie:"
 
 
 class Described(msgspec.Struct):
-    """Where a request goes, and the fields of a form where it is one; `host` has the port, where there is one."""
+    """Where a request goes, and what else is known of it: a form's fields, a cookie.
 
-    host: str
+    `headers` are by lower-case name; `host` has the port, where there is one. It `has_place` unless a cookie was given
+    alone.
+    """
+
+    headers: dict[str, str]
     target: bytes
     tls: bool
     form: Form | None = None
+    has_place: bool = True
 
-
-class _PostForm(msgspec.Struct):
-    """What SDKs return for a POST form."""
-
-    url: str
-    fields: dict[str, str]
+    def at(self, url: str) -> "Described":
+        """The same with the place that the key itself says: a URL, or only a path."""
+        parts = urlsplit(url)
+        host = {"host": parts.netloc} if parts.netloc else {}
+        target = ((parts.path or "/") + (f"?{parts.query}" if parts.query else "")).encode()
+        return Described(self.headers | host, target, parts.scheme == "https", self.form)
 
 
 def described(text: str) -> Described:
-    """A URL, or a form as JSON (`url` and `fields`); `-` reads it from standard input. Raises ConfigInvalid."""
+    """A URL, JSON (`url`, and a form's `fields` or `cookies`), or a `Cookie:` line; `-` reads it from standard input.
+
+    Raises ConfigInvalid.
+    """
     text = (sys.stdin.read(_STDIN_BYTES_MAX) if text == "-" else text).strip()
+    if text.lower().startswith(_COOKIE):
+        return Described({"cookie": text[len(_COOKIE) :].strip()}, b"/", tls=False, has_place=False)
     if not text.startswith("{"):
         return _described(text, None)
     try:
-        form = msgspec.json.decode(text, type=_PostForm)
-    except msgspec.DecodeError:
-        raise ConfigInvalid("URL: a form is JSON with `url` and `fields`, as boto3 returns it") from None
-    fields = [(name.lower(), value) for name, value in form.fields.items() if name.lower() != _FILE]
-    return _described(form.url, (*fields, (_FILE, _FILE)))
+        handed = read_handed(text)
+    except ValueError:
+        raise ConfigInvalid("URL: JSON has `url`, and a form's `fields` or `cookies`, as signers return them") from None
+    described = _described(handed.url, handed.form)
+    if handed.cookie:
+        described.headers["cookie"] = handed.cookie
+        # Cookies for all that is below: an object there is as good as any.
+        described.has_place = not described.target.endswith(b"/")
+    return described
 
 
 def header_of(text: str) -> tuple[str, str]:
@@ -72,5 +87,4 @@ def _described(url: str, form: Form | None) -> Described:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ConfigInvalid(f"URL {redact(url)!r}: must start with http:// or https:// and a host")
-    target = ((parts.path or "/") + (f"?{parts.query}" if parts.query else "")).encode()
-    return Described(parts.netloc, target, parts.scheme == "https", form)
+    return Described({}, b"/", tls=False, form=form).at(url)

@@ -40,8 +40,9 @@ _EPOCH: Final = re.compile(r"[0-9]{9,11}(?:\.[0-9]{1,6})?", re.ASCII)
 def command(settings: Settings, as_json: bool, **options: Any) -> int:
     """Refuse a key, or many, from now on.
 
-    KEY is what was handed out: the URL, the token, an Authorization line; or the 32 digits by which the audit and
-    `inspect` name it. `-` reads it from stdin: other users of this machine see what stands on a command line.
+    KEY is what was handed out: the URL, the token, an Authorization or Cookie line, JSON with `url` and a form's
+    `fields` or `cookies`; or the 32 digits by which the audit and `inspect` name it. `-` reads it from stdin: other
+    users of this machine see what stands on a command line.
 
     A key without an issue time counts as issued before any WHEN. When the command returns, the revocation holds in
     every worker of a running gateway, and outlasts restarts; one key's entry goes 15 minutes after that key's end.

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import click
 
-from valetstore.cli.aws import Credentials, credentials_of
 from valetstore.cli.options import Duration, Settings, comma_list, json_option, print_json, settings_options
 from valetstore.cli.profile import operations_of
+from valetstore.cli.vendors.aws import Credentials, credentials_of
 from valetstore.encoding import http_date
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.grant import OPERATIONS, Limits

@@ -5,23 +5,26 @@ Rule 2: a signing key is chosen for the user only where there is one that could 
 """
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
 
 import click
 
-from valetstore.cli.aws import SCHEMES
-from valetstore.cli.door import reachable
+from valetstore.cli.address import default_base_url
 from valetstore.cli.options import Duration, Settings, json_option, print_json, settings_options
-from valetstore.cli.sign_options import FORM_METHOD, METHODS, Method, asked_of, terms_of, terms_options
-from valetstore.cli.sign_s3 import sign_s3, usual_key
+from valetstore.cli.sign_azure import sign_azure
+from valetstore.cli.sign_cloudfront import sign_cloudfront
+from valetstore.cli.sign_gcs import sign_gcs
+from valetstore.cli.sign_options import METHODS, Method, asked_of, refuse_foreign, terms_of, terms_options
+from valetstore.cli.sign_s3 import sign_s3
+from valetstore.cli.sign_swift import sign_swift
+from valetstore.cli.vendors.options import SCHEMES
 from valetstore.cli.wanted import Wanted
 from valetstore.config import Config
-from valetstore.datalock import holder
 from valetstore.errors import ConfigInvalid, Denied
-from valetstore.keys.ring import NATIVE, check_not_reserved
+from valetstore.keys.ring import NATIVE, KeyRing, SigningKey, check_not_reserved
 from valetstore.keys.ringfile import RingFile
-from valetstore.keys.vendor import S3
+from valetstore.keys.vendor import AZURE, CLOUDFRONT, GCS, S3, SWIFT, VENDORS
 from valetstore.signing import (
     ArgumentInvalid,
     Signer,
@@ -29,6 +32,7 @@ from valetstore.signing import (
     active_names,
     check_base_url,
     claims_for,
+    other_names,
     signing_key,
     token_for,
     url_for,
@@ -42,6 +46,24 @@ _OPTION_OF: Final = {
     "base_url": "--base-url",
 }
 """What `sign` calls an argument and a user calls otherwise; the others are options of the same name."""
+
+_NO_HEADER: Final = {S3: "S3 signs one request; `keys session` makes credentials to sign others with"}
+
+
+class _Signs(Protocol):
+    """Sign what is wanted, and print it. Raises SigningRefused, ConfigInvalid, Denied (`object_key_invalid`)."""
+
+    def __call__(self, config: Config, key: SigningKey, wanted: Wanted, *, as_json: bool) -> None: ...
+
+
+SIGNERS: Final[Mapping[str, _Signs]] = {
+    S3: sign_s3,
+    GCS: sign_gcs,
+    AZURE: sign_azure,
+    CLOUDFRONT: sign_cloudfront,
+    SWIFT: sign_swift,
+}
+"""Every dialect but our own, by the name that `--scheme` has for it."""
 
 
 @click.command("sign", short_help="Sign a key and print the URL that carries it.")
@@ -76,24 +98,31 @@ def command(
     PATH is /bucket/name as it is, not percent-encoded; for LIST, and with --prefix, it ends in a slash. What the
     signing key's profile forbids is refused here, with the reason (exit status 1).
 
-    With --scheme s3 it is a presigned URL of S3's; for METHOD POST, or with --post, the fields of a form. What S3
-    cannot say is refused.
+    With another --scheme it is a URL as that vendor's own tools sign it: a presigned URL (s3), a signed URL (gcs,
+    cloudfront), a shared access signature (azure), a TempURL (swift). For METHOD POST, or with --post, it is the fields
+    of a form (s3, gcs, swift); with --cookie, cookies (cloudfront). What the vendor's keys cannot say is refused.
     """
     config, asked = settings.load(), asked_of(said)
-    if scheme == S3:
-        if as_header:
-            raise ConfigInvalid("--header: S3 signs one request; `keys session` makes credentials to sign others with")
-        ring = RingFile(config.data).load()
-        signs = signing_key(ring, usual_key(ring) if key is None else _given_key(key), S3)
-        with _as_typed(path):
-            base = _base_url(config, base_url)
-            terms = terms_of("", **said)
-            sign_s3(config, signs, Wanted(method, path, expires, base, terms, asked), as_json=as_json)
+    refuse_foreign(scheme, method, asked)
+    if scheme == NATIVE:
+        terms = terms_of(config.keys.audience, **said)
+        _sign_native(config, key, method, path, expires, base_url, terms, as_header=as_header, as_json=as_json)
         return
-    if asked.given or method == FORM_METHOD:
-        raise ConfigInvalid(f"{asked.given or FORM_METHOD}: needs --scheme s3")
-    terms = terms_of(config.keys.audience, **said)
-    _sign_native(config, key, method, path, expires, base_url, terms, as_header=as_header, as_json=as_json)
+    if as_header:
+        raise ConfigInvalid(f"--header: {_NO_HEADER.get(scheme, f'{VENDORS[scheme].title} has no such key')}")
+    ring = RingFile(config.data).load()
+    signs = signing_key(ring, usual_key(ring, scheme) if key is None else _given_key(key), scheme)
+    with _as_typed(path):
+        wanted = Wanted(method, path, expires, _base_url(config, base_url), terms_of("", **said), asked)
+        SIGNERS[scheme](config, signs, wanted, as_json=as_json)
+
+
+def usual_key(ring: KeyRing, scheme: str) -> str:
+    """The only signing key of a scheme that is in force. Raises ConfigInvalid where there are none or several."""
+    active = active_names(ring, scheme)
+    if len(active) != 1:
+        raise ConfigInvalid(f"--key: is needed for --scheme {scheme}; {other_names(ring, scheme)}")
+    return active[0]
 
 
 def _sign_native(
@@ -152,21 +181,3 @@ def _usual_key(ring: RingFile) -> str:
     """`default`, unless it is not in force and exactly one other is."""
     active = active_names(ring.load())
     return active[0] if len(active) == 1 else "default"
-
-
-def default_base_url(config: Config) -> str:
-    """The public URL, else where the gateway of this data directory listens, else where it would.
-
-    Raises ConfigInvalid where that is only a Unix socket, which no URL can name.
-    """
-    if config.listen.public_url:
-        return config.listen.public_url
-    found = holder(config.data)
-    scheme = "https" if config.listen.tls_cert else "http"
-    addresses = (found.addresses if found else None) or [
-        address if address.startswith("unix:") else f"{scheme}://{address}" for address in config.listen.listen
-    ]
-    url = next((url for url in addresses if url.startswith("http")), None)
-    if url is None:
-        raise ConfigInvalid(f"--base-url: is needed, or listen.public-url, since {addresses[0]} is in no URL")
-    return reachable(url)

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -9,16 +10,17 @@ import click
 
 from valetstore.cli.budget import budget_option
 from valetstore.cli.options import Duration, SizeRange, comma_list
-from valetstore.cli.wanted import Asked
+from valetstore.cli.vendors.options import why_not
+from valetstore.cli.wanted import OPTION_OF, Asked, Pairs
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.s3.sign import Pairs
+from valetstore.keys.vendor import AZURE, CLOUDFRONT, GCS, S3, SWIFT
 from valetstore.signing import OPERATION_OF, Terms
 from valetstore.units import parse_duration
 
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\x20-\x7e\t]*)")
 
 FORM_METHOD: Final = "POST"
-"""Only S3 has it: a form that a browser sends."""
+"""A form that a browser sends."""
 
 METHODS: Final = (*OPERATION_OF, FORM_METHOD)
 
@@ -71,26 +73,58 @@ _TERMS: Final = (
 )
 
 
-_S3_TERMS: Final = (
-    click.option("--sigv2", is_flag=True, help="S3: signature version 2, for clients that know no other."),
+_VENDORS_TERMS: Final = (
+    click.option("--sigv2", is_flag=True, help="S3, Google: signature version 2, for clients that know no other."),
     click.option(
         "--signed-header",
         "headers",
         multiple=True,
         callback=_signed_headers,
         metavar="'NAME: VALUE'",
-        help="S3: sign this header, which must then be sent.",
+        help="S3, Google: sign this header, which must then be sent.",
     ),
-    click.option("--post", is_flag=True, help="S3: a form that uploads, as JSON; the same as METHOD POST."),
-    click.option("--html", is_flag=True, help="S3: the form as a page."),
-    click.option("--success-status", type=click.Choice(["200", "201", "204"]), help="S3: how a form is answered."),
-    click.option("--success-redirect", metavar="URL", help="S3: where a form leads."),
+    click.option(
+        "--post", is_flag=True, help="S3, Google, Swift: a form that uploads, as JSON; the same as METHOD POST."
+    ),
+    click.option("--html", is_flag=True, help="S3, Google, Swift: the form as a page."),
+    click.option(
+        "--success-status", type=click.Choice(["200", "201", "204"]), help="S3, Google: how a form is answered."
+    ),
+    click.option("--success-redirect", metavar="URL", help="S3, Google, Swift: where a form leads."),
+    click.option("--resumable", is_flag=True, help="Google: begin an upload in chunks."),
+    click.option("--account-sas", "account", is_flag=True, help="Azure: for the account, not one container or blob."),
+    click.option("--permissions", metavar="LETTERS", help="Azure: the signed permissions, as rwd; default: METHOD's."),
+    click.option("--cookie", is_flag=True, help="CloudFront: cookies, not a URL."),
+    click.option(
+        "--hash",
+        "hashed",
+        type=click.Choice(["sha1", "sha256", "sha512"]),
+        help="CloudFront (sha1, sha256), Swift: what is signed with.",
+    ),
 )
+
+FORMS: Final = (S3, GCS, SWIFT)
+"""The schemes whose METHOD may be POST."""
+
+SCHEMES_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "sigv2": (S3, GCS),
+    "headers": (S3, GCS),
+    "post": FORMS,
+    "html": FORMS,
+    "success_status": (S3, GCS),
+    "success_redirect": FORMS,
+    "resumable": (GCS,),
+    "account": (AZURE,),
+    "permissions": (AZURE,),
+    "cookie": (CLOUDFRONT,),
+    "hashed": (CLOUDFRONT, SWIFT),
+}
+"""Which schemes have what is asked for in vendors' own terms, by the members of `Asked`."""
 
 
 def terms_options(function: Any) -> Any:
     """The options that make `Terms` and `Asked`, given to the command as their members."""
-    for option in reversed((*_TERMS, *_S3_TERMS)):
+    for option in reversed((*_TERMS, *_VENDORS_TERMS)):
         function = option(function)
     return function
 
@@ -109,6 +143,15 @@ def terms_of(gateway: str, *, once: bool, uses: int | None, window: int, start: 
 def asked_of(said: dict[str, Any]) -> Asked:
     """Those of the options that are in vendors' terms, which are taken out of `said`."""
     return Asked(**{name: said.pop(name) for name in Asked._fields if name in said})
+
+
+def refuse_foreign(scheme: str, method: str, asked: Asked) -> None:
+    """Raise ConfigInvalid for what the scheme has no word for at all; both are named."""
+    if method == FORM_METHOD and scheme not in FORMS:
+        raise ConfigInvalid(f"{FORM_METHOD}: {why_not(scheme, FORMS)}")
+    for name, having in SCHEMES_OF.items():
+        if getattr(asked, name) and scheme not in having:
+            raise ConfigInvalid(f"{OPTION_OF[name]}: {why_not(scheme, having)}")
 
 
 def _moment(text: str) -> float:

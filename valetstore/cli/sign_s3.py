@@ -7,36 +7,25 @@ Rule 2: what the signing key's profile forbids is refused as it is for native ke
 import base64
 import time
 from collections.abc import Mapping
-from html import escape
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import click
 import msgspec
 
-from valetstore.cli.aws import region_of, secret_of
 from valetstore.cli.options import print_json
+from valetstore.cli.sign_form import conditions_of, form_terms, page_of
+from valetstore.cli.vendors.aws import region_of, secret_of
 from valetstore.cli.wanted import Asked, Wanted
 from valetstore.config import Config
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.native import Claims, as_list
-from valetstore.grants.s3.sign import (
-    FILENAME,
-    V4_SECONDS_MAX,
-    Condition,
-    Form,
-    Key,
-    Request,
-    post_form,
-    presign_v2,
-    presign_v4,
-    v2_signs,
-)
+from valetstore.grants.native import Claims
+from valetstore.grants.presign import FILENAME, Form, Request
+from valetstore.grants.s3.sign import V4_SECONDS_MAX, Key, post_form, presign_v2, presign_v4, v2_signs
 from valetstore.grants.s3.v2 import EXPIRES_MAX
-from valetstore.keys.ring import KeyRing, SigningKey
-from valetstore.keys.vendor import S3
+from valetstore.keys.ring import SigningKey
 from valetstore.objectkey import split_path
-from valetstore.signing import Terms, active_names, claims_for, download_headers, other_names, refuse_beyond
+from valetstore.signing import Terms, claims_for, download_headers, refuse_beyond
 
 _NOT_IN_S3: Final = {
     "start": "--start: what is signed for S3 holds at once; sign it when it is to begin",
@@ -79,7 +68,7 @@ def sign_s3(config: Config, key: SigningKey, wanted: Wanted, *, as_json: bool) -
     if is_form:
         region = "" if asked.sigv2 else region_of(config)
         form = _form(signer, base_url, path, claims, asked, now=now, expires=expires, region=region)
-        click.echo(_page(form, claims) if asked.html else "", nl=False)
+        click.echo(page_of(form, claims) if asked.html else "", nl=False)
         if not asked.html:
             print_json({"url": form.url, "fields": form.fields})
         return
@@ -89,14 +78,6 @@ def sign_s3(config: Config, key: SigningKey, wanted: Wanted, *, as_json: bool) -
     else:
         url = presign_v4(signer, request, now=now, expires=expires, region=region_of(config))
     _tell(key, request, url, now + expires, as_json=as_json)
-
-
-def usual_key(ring: KeyRing) -> str:
-    """The only signing key for S3 that is in force. Raises ConfigInvalid where there is another number of them."""
-    active = active_names(ring, S3)
-    if len(active) != 1:
-        raise ConfigInvalid(f"--key: is needed for --scheme s3; {other_names(ring, S3)}")
-    return active[0]
 
 
 def _with_signed_type(claims: Claims, asked: Asked) -> Claims:
@@ -161,7 +142,7 @@ def _refuse_in_v2(method: str, terms: Terms, asked: Asked, *, expires_at: int, i
 
 
 def _request(method: str, base_url: str, path: str, claims: Claims, asked: Asked, terms: Terms) -> Request:
-    parameters = list(_conditions(claims).items())
+    parameters = list(conditions_of(claims).items())
     response = download_headers({}, terms.get("filename"), terms.get("inline", False))
     parameters += [(f"response-{name}", value) for name, value in response.items()]
     if method == "LIST":
@@ -171,78 +152,17 @@ def _request(method: str, base_url: str, path: str, claims: Claims, asked: Asked
     return Request(method, base_url, path, asked.headers, tuple(parameters), (claims.sha256 or "").lower())
 
 
-def _conditions(claims: Claims) -> dict[str, str]:
-    """The conditions that no cloud knows, as parameters of a URL and fields of a form."""
-    said = {
-        "x-valet-uses": claims.uses,
-        "x-valet-window": claims.window or None,
-        "x-valet-length": None if claims.length is None else "-".join(map(str, claims.length)),
-        "x-valet-type": ",".join(as_list(claims.type)) or None,
-        "x-valet-ip": ",".join(as_list(claims.ip)) or None,
-        "x-valet-create": "true" if claims.create else None,
-    }
-    return {name: str(value) for name, value in said.items() if value is not None}
-
-
 def _form(
     signer: Key, base_url: str, path: str, claims: Claims, asked: Asked, *, now: int, expires: int, region: str
 ) -> Form:
     bucket, name = split_path(path)
-    conditions: list[Condition] = []
-    fields = _conditions(claims)
-    if claims.length is not None:
-        del fields["x-valet-length"]
-        conditions.append(["content-length-range", *claims.length])
-    if claims.type is not None:
-        del fields["x-valet-type"]
-        condition, known = _type_condition(as_list(claims.type))
-        conditions.append(condition)
-        fields |= known
+    conditions, fields = form_terms(claims, asked)
     if claims.sha256 is not None:
         fields["x-amz-checksum-sha256"] = base64.b64encode(bytes.fromhex(claims.sha256)).decode()
-    fields |= dict(asked.headers)
-    fields |= {"success_action_status": asked.success_status} if asked.success_status else {}
-    fields |= {"success_action_redirect": asked.success_redirect} if asked.success_redirect else {}
     name += FILENAME if claims.prefix is not None else ""
     return post_form(
         signer, base_url, bucket, name, now=now, expires=expires, region=region, conditions=conditions, fields=fields
     )
-
-
-def _type_condition(patterns: list[str]) -> tuple[Condition, dict[str, str]]:
-    """A policy's condition on the content type, and the field where there is but one value for it."""
-    if len(patterns) == 1 and not patterns[0].endswith("*"):
-        return ["eq", "$Content-Type", patterns[0]], {"Content-Type": patterns[0]}
-    if len(patterns) == 1:
-        return ["starts-with", "$Content-Type", patterns[0].removesuffix("*/*").removesuffix("*")], {}
-    if any(pattern.endswith("*") for pattern in patterns):
-        raise ConfigInvalid("--type: a form's policy takes one pattern, or several types without `*`")
-    return ["in", "$Content-Type", list(patterns)], {}
-
-
-def _page(form: Form, claims: Claims) -> str:
-    """A page with the form, ready for a browser."""
-    types = as_list(claims.type)
-    lines = [
-        "<!doctype html>",
-        '<meta charset="utf-8">',
-        "<title>Upload</title>",
-        f'<form action="{escape(form.url)}" method="post" enctype="multipart/form-data">',
-        *(f'  <input type="hidden" name="{escape(n)}" value="{escape(v)}">' for n, v in form.fields.items()),
-    ]
-    if types and "Content-Type" not in form.fields:
-        # A browser sends the file's type with the file; the policy is about this field.
-        lines.append(
-            f'  <label>Content type <input name="Content-Type" placeholder="{escape(types[0])}" required></label>'
-        )
-    accept = f' accept="{escape(",".join(types))}"' if types else ""
-    lines += [
-        f'  <input type="file" name="file" required{accept}>',
-        "  <button>Upload</button>",
-        "</form>",
-        "",
-    ]
-    return "\n".join(lines)
 
 
 def _tell(key: SigningKey, request: Request, url: str, expires_at: int, *, as_json: bool) -> None:

@@ -122,39 +122,41 @@ SHARED_SECRET: Final = Algorithm(HMAC, False, False, lambda: secrets.token_bytes
 VENDOR_ALGORITHMS: Final = {HMAC: SHARED_SECRET, RSA: ALGORITHMS["RS256"], ECDSA: ALGORITHMS["ES256"]}
 """What the algorithms of vendors' signing keys are nearest to; how they sign is each dialect's own business."""
 
-RsaHash = Literal["sha1", "sha256"]
-_RSA_HASHES: Final[Mapping[RsaHash, hashes.HashAlgorithm]] = {
+SignatureHash = Literal["sha1", "sha256"]
+"""What vendors' signers hash a message with before they sign it."""
+
+_HASHES: Final[Mapping[SignatureHash, hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1(),  # noqa: S303 - what CloudFront's signers use
     "sha256": hashes.SHA256(),
 }
 
 
-def rsa_holds(key: Secret | PublicKey, message: bytes, signature: bytes, hashed: RsaHash = "sha256") -> bool:
+def rsa_holds(key: Secret | PublicKey, message: bytes, signature: bytes, hashed: SignatureHash = "sha256") -> bool:
     """Whether an RSA key signed this message by PKCS #1 v1.5 (RFC 8017 section 8.2.2)."""
     try:
-        cast(rsa.RSAPublicKey, key).verify(signature, message, padding.PKCS1v15(), _RSA_HASHES[hashed])
+        cast(rsa.RSAPublicKey, key).verify(signature, message, padding.PKCS1v15(), _HASHES[hashed])
     except InvalidSignature:
         return False
     return True
 
 
-def rsa_sign(key: PrivateKey, message: bytes, hashed: RsaHash = "sha256") -> bytes:
+def rsa_sign(key: PrivateKey, message: bytes, hashed: SignatureHash = "sha256") -> bytes:
     """The signature that `rsa_holds` asks for."""
-    return cast(rsa.RSAPrivateKey, key).sign(message, padding.PKCS1v15(), _RSA_HASHES[hashed])
+    return cast(rsa.RSAPrivateKey, key).sign(message, padding.PKCS1v15(), _HASHES[hashed])
 
 
-def ecdsa_holds(key: Secret | PublicKey, message: bytes, signature: bytes) -> bool:
-    """Whether a P-256 key signed this message over SHA-256, the signature in DER (RFC 3279 section 2.2.3)."""
+def ecdsa_holds(key: Secret | PublicKey, message: bytes, signature: bytes, hashed: SignatureHash = "sha256") -> bool:
+    """Whether a P-256 key signed this message, the signature in DER (RFC 3279 section 2.2.3)."""
     try:
-        cast(ec.EllipticCurvePublicKey, key).verify(signature, message, ec.ECDSA(hashes.SHA256()))
+        cast(ec.EllipticCurvePublicKey, key).verify(signature, message, ec.ECDSA(_HASHES[hashed]))
     except InvalidSignature:
         return False
     return True
 
 
-def ecdsa_sign(key: PrivateKey, message: bytes) -> bytes:
+def ecdsa_sign(key: PrivateKey, message: bytes, hashed: SignatureHash = "sha256") -> bytes:
     """A signature that `ecdsa_holds` takes."""
-    return cast(ec.EllipticCurvePrivateKey, key).sign(message, ec.ECDSA(hashes.SHA256()))
+    return cast(ec.EllipticCurvePrivateKey, key).sign(message, ec.ECDSA(_HASHES[hashed]))
 
 
 def load_vendor_public(pem: str, algorithm: str) -> PublicKey:

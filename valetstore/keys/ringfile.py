@@ -1,8 +1,9 @@
 """The ring's file: `<data>/keys/ring.json`, mode 0600, changed under a lock and replaced whole.
 
 Rule 1: a reader sees the old ring or the new one, never half of one; a crash leaves one of them.
-Rule 2: private halves of asymmetric keys stay outside the ring, each in `<data>/keys/NAME.pem` (0600):
-the daemon needs only the public half and never reads them.
+Rule 2: private halves of asymmetric keys stay outside the ring, each in `<data>/keys/NAME.pem` (0600), which `sign`
+reads, whatever the scheme: the daemon needs only the public half and never reads them. A service account's file for
+Google's SDKs, `NAME.service-account.json`, is a second copy for its user to take away; nothing here reads it.
 Rule 3: what root writes here belongs to whoever owns the data directory, so that the daemon can read it.
 Rule 4: a retirement may only come earlier. Nothing un-retires: what was refused once stays refused.
 """
@@ -12,7 +13,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from valetstore.encoding import b64url_encode, http_date
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.grant import Profile
 from valetstore.keys.material import ALGORITHMS, PrivateKey, load_private, public_pem
-from valetstore.keys.owner import hand_over, hand_over_folder
+from valetstore.keys.private import make_folder, open_lock, write_private
 from valetstore.keys.ring import INTERNAL_NAME, KeyRecord, KeyRing, check_not_reserved
 
 FORMAT: Final = 1
@@ -74,12 +75,16 @@ class RingFile:
             write_private(self.path, text)
             return ring
 
-    def add(self, record: KeyRecord, private: str | None = None) -> KeyRing:
-        """Add one signing key, its private half (PEM) beside the ring. Raises ConfigInvalid where it exists."""
-        return self.add_all([record], private)
+    def add(self, record: KeyRecord, private: str | None = None, further: Mapping[Path, str] | None = None) -> KeyRing:
+        """Add one signing key, its private half (PEM) beside the ring, and `further` files that hold it in other forms.
 
-    def add_all(self, new: list[KeyRecord], private: str | None = None) -> KeyRing:
-        """Add all of these or, where one cannot be, none; `private` is the first one's. Raises ConfigInvalid."""
+        Raises ConfigInvalid where it exists.
+        """
+        files = dict(further or {})
+        return self.add_all([record], files if private is None else {self.private_path(record.name): private} | files)
+
+    def add_all(self, new: list[KeyRecord], files: Mapping[Path, str] | None = None) -> KeyRing:
+        """Add all of these or, where one cannot be, none; `files` are theirs alone to read. Raises ConfigInvalid."""
         for record in new:
             check_not_reserved(record.name)
 
@@ -91,8 +96,8 @@ class RingFile:
                         f"signing key {record.name!r} exists; choose another name, then retire this one"
                     )
             KeyRing([*records, *new])  # raises before a name becomes a file's
-            if private is not None:
-                write_private(self.private_path(new[0].name), private.encode())
+            for path, text in (files or {}).items():
+                write_private(path, text.encode())
             return [*records, *new]
 
         return self.change(step)
@@ -132,6 +137,11 @@ class RingFile:
         """Where the private half of that signing key is kept, if it is kept here."""
         return self.folder / f"{name}.pem"
 
+    def service_account_path(self, name: str) -> Path:
+        """Where the file is kept that Google's SDKs load for that signing key, if it is kept here."""
+        # Not NAME.json: a signing key may be called `ring`.
+        return self.folder / f"{name}.service-account.json"
+
     def private_half(self, name: str) -> PrivateKey:
         """The private half kept for that signing key; raises ConfigInvalid that says where it was looked for."""
         path = self.private_path(name)
@@ -169,8 +179,8 @@ class RingFile:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            _make_folder(self.folder)
-            lock = _open_lock(self.folder / "lock")
+            make_folder(self.folder)
+            lock = open_lock(self.folder / "lock")
         except OSError as error:
             raise ConfigInvalid(f"{self.folder}: cannot be written: {error.strerror}") from error
         try:
@@ -238,51 +248,3 @@ def record_of(
         public_key=public_key,
         profile=profile,
     )
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file only its owner may read: beside, synced, renamed, the folder synced.
-
-    Written by root, it belongs to whoever owns the folder.
-    """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        _make_folder(path.parent)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                hand_over(file.fileno(), path.parent)
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise ConfigInvalid(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a private folder where there is none; root's belongs to whoever owns the one above."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        return
-    hand_over_folder(folder, folder.parent)
-
-
-def _open_lock(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        lock = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return os.open(path, flags)
-    hand_over(lock, path.parent)
-    return lock

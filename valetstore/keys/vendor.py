@@ -47,6 +47,8 @@ KEY_PAIR_ID: Final = re.compile(r"[A-Za-z0-9_-]{3,128}", re.ASCII)
 SWIFT_ACCOUNT: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}", re.ASCII)
 """An account as it stands in a path: `AUTH_test`."""
 SWIFT_KEY_CHARACTERS_MAX: Final = 512
+SWIFT_KEY_CHARACTERS_ENOUGH: Final = 16
+"""A shorter one can be guessed from one URL that it has signed. Clusters take any, and so their users' are taken."""
 
 
 class Vendor(NamedTuple):
@@ -72,6 +74,31 @@ def new_access_key_id() -> str:
 def new_secret_access_key() -> str:
     """40 characters, 240 bits: no `+` nor `/`, which get lost in shells and forms."""
     return base64.b64encode(secrets.token_bytes(_SECRET_BYTES), b"-_").decode()
+
+
+def new_account_key() -> bytes:
+    """512 bits, as many as Azure's own have; they are written in base64."""
+    return secrets.token_bytes(ACCOUNT_KEY_BYTES)
+
+
+def new_key_pair_id() -> str:
+    """14 upper-case letters and digits, in the shape of CloudFront's."""
+    return "KV" + base64.b32encode(secrets.token_bytes(_ID_BYTES)).decode()[:12]
+
+
+def new_swift_key() -> str:
+    """64 hexadecimal digits, 256 bits: a key stands on command lines, and must not look like an option there."""
+    return secrets.token_hex(32)
+
+
+def account_name_from(name: str) -> str:
+    """An account name as like a signing key's name as Azure's rule allows. Raises ConfigInvalid."""
+    fit = re.sub(r"[^a-z0-9]", "", name.lower())
+    if not ACCOUNT_NAME.fullmatch(fit):
+        raise ConfigInvalid(
+            f"no account name can be made of {name!r}; give one of 3 to 24 lower-case letters and digits"
+        )
+    return fit
 
 
 def check_access_key_id(text: str) -> str:
