@@ -1,11 +1,11 @@
 """All benches, or those that are named: `python -m bench [PART ...] [--quick] [--json FILE]`."""
 
-from bench import budgets, memory, replay, revocations, s3, serve, upload, verify, workers
+from bench import budgets, dialects, memory, replay, revocations, s3, serve, upload, verify, workers
 from bench.options import measure, parser
 
 PARTS = {
     "verify": verify.run,
-    "s3-verify": s3.verify,
+    "dialects": dialects.run,
     "serve": serve.run,
     "upload": upload.run,
     "s3": s3.rates,

@@ -8,7 +8,8 @@ from bench.load import CONTENT_TYPE
 from bench.process import Process
 from valetstore import Signer, sign
 from valetstore.grants.grant import Profile
-from valetstore.grants.s3.sign import Key, Request, presign_v2, presign_v4
+from valetstore.grants.presign import Request
+from valetstore.grants.s3.sign import Key, presign_v2, presign_v4
 from valetstore.keys.ringfile import RingFile, record_of
 from valetstore.keys.vendor import HMAC, S3, new_access_key_id, new_secret_access_key
 

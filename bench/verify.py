@@ -1,10 +1,11 @@
-"""Verification alone: what judging one native key costs, by algorithm, without any network.
+"""Verification alone: what judging one native key costs, by algorithm, without any network; then each dialect's keys.
 
     python -m bench.verify [--quick]
 
 `verify` is `Native.verify`, narrowing by the signing key's profile and `enforce`; `gate` adds what comes before it in
 `Gateway.admit`: reading the target and finding the key in it. The refused ones are a token of a signing key
 that is not in the ring, and one whose signature differs: they must cost alike, or the time tells which keys exist.
+The second table is that of dialects.py: a key of each kind beside a native one.
 """
 
 import time
@@ -14,7 +15,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from bench.options import Bench, run_alone
+from bench import dialects
+from bench.options import Bench, measure, parser
 from bench.table import Spread, Table
 from valetstore.encoding import b64url_decode, b64url_encode
 from valetstore.errors import Denied
@@ -152,4 +154,4 @@ def _spoiled(token: str) -> str:
 
 
 if __name__ == "__main__":
-    run_alone(run)
+    measure(parser(__doc__).parse_args(), [run, dialects.run])

@@ -612,6 +612,35 @@ TOKEN = f"eyJhbGciOiJIUzI1NiJ9.eyJvcHMiOlsicmVhZCJdfQ.{SECRET}"
         f"content-disposition: form-data; name=signature\r\n\r\n{SECRET}\r\n",
         f'<input type="hidden" name="x-amz-signature" value="{SECRET}">',
         f"{{'x-amz-signature': '{SECRET}', 'policy': '{SECRET}'}}",
+        f"GET /b/o?X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Signature={SECRET}",
+        f"GET /b/o?GoogleAccessId=a@b.invalid&Expires=1&Signature={SECRET}",
+        f"GoogleAccessId=a@b.invalid&Expires=1&Signature={SECRET}",
+        f"Location: /b/o?upload_id={SECRET}",
+        f"upload_id={SECRET}",
+        f"Authorization: GOOG4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature={SECRET}",
+        f"signed with GOOG1 GOOGID:{SECRET}",
+        f"x-goog-encryption-key: {SECRET}",
+        f"x-ms-encryption-key: {SECRET}",
+        f"{{'x-goog-signature': '{SECRET}', 'policy': '{SECRET}'}}",
+        f'content-disposition: form-data; name="x-goog-signature"\r\n\r\n{SECRET}\r\n',
+        f"GET /a/c/b?sv=2024-11-04&sr=b&sp=r&se=2030-01-01&sig={SECRET}",
+        f"sv=2024-11-04&sp=r&sig={SECRET}",
+        f"SharedAccessSignature={SECRET}",
+        f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey={SECRET};BlobEndpoint=http://h/a;",
+        f'{{"account_key": "{SECRET}"}}',
+        f"AZURE_STORAGE_CONNECTION_STRING='AccountName=a;AccountKey={SECRET}'",
+        f"# account key: {SECRET}",
+        f"Cookie: CloudFront-Policy={SECRET}; CloudFront-Signature={SECRET}; CloudFront-Key-Pair-Id=K",
+        f"Set-Cookie: CloudFront-Signature={SECRET}; Path=/",
+        f"Policy={SECRET}&Signature={SECRET}&Key-Pair-Id=K",
+        f"temp_url_sig={SECRET}&temp_url_expires=1",
+        f'<input type="hidden" name="signature" value="{SECRET}" />',
+        f"X-Account-Meta-Temp-URL-Key: {SECRET}",
+        f"X-Container-Meta-Temp-Url-Key-2: {SECRET}",
+        f"x-storage-token: {SECRET}",
+        f'{{"private_key": "-----BEGIN PRIVATE KEY-----\\n{SECRET}\\n-----END PRIVATE KEY-----\\n"}}',
+        f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----",
+        f"-----BEGIN EC PRIVATE KEY-----\n{SECRET}\n",
     ],
 )
 def test_no_key_of_any_dialect_survives(text: str) -> None:
@@ -630,6 +659,8 @@ def test_no_key_of_any_dialect_survives(text: str) -> None:
         "200 GET /media/policy/token.txt",
         "valet1 is the first of them, and its name is policy",
         'the field name="key" is missing',
+        "-----BEGIN PUBLIC KEY-----",
+        "its private key is kept elsewhere, and its account key too",
     ],
 )
 def test_ordinary_text_is_left_alone(text: str) -> None:
@@ -645,7 +676,7 @@ def test_what_is_around_a_key_is_kept() -> None:
     "text",
     [
         "?", "Authorization", "eyJ", "eyJhbG.", "valet= ", "'", "bearer ", "aws a", "\t", "valet1.", "<SessionToken>",
-        "name=policy ", "name=policy\r\n",
+        "name=policy ", "name=policy\r\n", "-----BEGIN PRIVATE KEY-----", "-----BEGIN A", "accountkey",
     ],
 )  # fmt: skip
 def test_redacting_is_quick_whatever_the_text(text: str) -> None:

@@ -1,5 +1,6 @@
 """A key is found in whatever people paste, and proven as the gateway proves it."""
 
+import json
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ SAME: Final = proof(TOKEN).grant
         f"'https://files.example.com/photos/cat.jpg?valet={TOKEN}'",
         f'"https://files.example.com/photos/cat.jpg?valet={TOKEN}"',
         f"<https://files.example.com/photos/cat.jpg?valet={TOKEN}>",
+        json.dumps({"url": "https://files.example.com/photos/", "cookies": {"valet": TOKEN}, "expires_at": 1}),
     ],
 )
 def test_every_way_of_writing_a_key_is_the_same_key(text: str) -> None:
@@ -91,6 +93,12 @@ def test_a_key_of_any_algorithm(algorithm: str) -> None:
         (TOKEN[:40], "key_malformed", ""),
         (TOKEN.rpartition(".")[0] + ".", "signature_mismatch", ""),
         (f"https:///x?valet={TOKEN}", "key_malformed", "no host"),
+        ("{", "key_malformed", "JSON has `url`"),
+        ('{"url": "https://h/x"}', "key_malformed", "JSON has `url`"),
+        ('{"fields": {"policy": "x"}}', "key_malformed", "JSON has `url`"),
+        ('{"url": "https://h/x", "fields": {"a": "b"}, "cookies": {"a": "b"}}', "key_malformed", "JSON has `url`"),
+        ('{"url": "https:///x", "fields": {"policy": "x"}}', "key_malformed", "no host"),
+        ('{"url": "https://h/x", "fields": {"policy": "x"}}', "key_missing", "no key in what was pasted"),
         (f"https://[::1/x?valet={TOKEN}", "key_malformed", "no host"),
         (f"/x%zz?valet=%zz{TOKEN}", "target_invalid", ""),
         ("/x?" + "a" * BYTES_MAX, "key_malformed", "longer"),
@@ -123,6 +131,16 @@ def test_host_and_target_stay_as_they_were_pasted() -> None:
     assert not read("http://h").tls
     assert read("/x?").target == b"/x?"
     assert read("https://h/caf\u00e9 x?q=\u00e9").target == b"/caf%C3%A9%20x?q=%C3%A9"
+
+
+def test_a_form_is_what_a_browser_sends() -> None:
+    form = {"url": "https://Files.Example.com/photos", "fields": {"Key": "a", "Policy": "p", "file": "gone"}}
+    pasted = read(json.dumps(form))
+    assert pasted.form == (("key", "a"), ("policy", "p"), ("file", "file"))
+    assert (pasted.host, pasted.target, pasted.tls, tuple(pasted.methods)) == (
+        "Files.Example.com", b"/photos", True, ("POST",),
+    )  # fmt: skip
+    assert pasted.request("POST", NOW).form == pasted.form
 
 
 # --- a dialect that signs the method, the host and the path -------------------------------------------

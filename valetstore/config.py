@@ -27,6 +27,8 @@ Rate = Annotated[float, Meta(ge=0, le=RATE_MAX)]
 AtOnce = Annotated[int, Meta(ge=0, le=AT_ONCE_MAX)]
 
 WORKERS_MAX: Final = 1024
+RESUMABLE_SECONDS_MAX: Final = 10**7
+"""115 days: so long may an upload go on after the end of the key that began it."""
 
 ENVIRONMENT_PREFIX: Final = "VALETSTORE_"
 NOT_SETTINGS: Final = frozenset({"VALETSTORE_CONFIG", "VALETSTORE_DEBUG", "VALETSTORE_VECTORS"})
@@ -86,7 +88,7 @@ class Gcs(_Table, frozen=True):
     """Keys of Google Cloud Storage. `resumable_seconds`: how long a resumable upload may go on once it was begun."""
 
     gcs_v2: bool = True
-    resumable_seconds: Annotated[int, Meta(ge=60, le=10**7)] = 604_800
+    resumable_seconds: Annotated[int, Meta(ge=60, le=RESUMABLE_SECONDS_MAX)] = 604_800
 
 
 class CloudFront(_Table, frozen=True):

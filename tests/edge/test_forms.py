@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.gate import Gate
-from valetstore.edge.forms import FIELD_BYTES_MAX, PARTS_MAX, Parts, is_form, open_form
+from valetstore.edge.form_parts import FIELD_BYTES_MAX, PARTS_MAX, Parts
+from valetstore.edge.forms import is_form, open_form
 from valetstore.errors import Denied
 from valetstore.inbound import Inbound
 

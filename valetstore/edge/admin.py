@@ -20,7 +20,7 @@ from valetstore.grants.grant import Admission, Grant
 from valetstore.grants.native import REVOCATIONS_PATH
 from valetstore.inbound import Inbound
 from valetstore.pasted import prove
-from valetstore.policy.bounds import key_end
+from valetstore.policy.bounds import grant_end, key_end
 from valetstore.policy.revocation import Kind, Revocation, Revocations
 from valetstore.policy.wanted import UNPRINTABLE, check_wanted, moment_of
 from valetstore.replay.lease import Lease
@@ -120,7 +120,7 @@ class Admin:
             if expires_at is not None:
                 raise _invalid("`expires_at` is only for `identity`: a key says itself when it ends.")
             grant = self._proven(value)
-            value, expires_at = grant.identity.hex(), key_end(grant.not_after)
+            value, expires_at = grant.identity.hex(), grant_end(grant)
         elif member == "identity":
             value = value.lower()
         elif member == "signing_key" and self._gateway.keys.named(value) is None:
@@ -144,7 +144,7 @@ class Admin:
         except Denied as denied:
             # Not its own code: the key that does not hold is not the one the request came with.
             raise Denied("parameter_invalid", f"`key`: {denied.text}", key=denied.code, **denied.evidence) from None
-        if key_end(grant.not_after) <= now:
+        if grant_end(grant) <= now:
             ended = http_date(int(grant.not_after))
             raise _invalid(f"`key` has expired by itself ({ended}); there is nothing left to revoke.")
         return grant

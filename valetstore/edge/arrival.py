@@ -28,7 +28,8 @@ class Arrivals:
         message = exchange.message
         if message.version not in ((1, 0), (1, 1)):
             raise Denied("request_malformed", "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
-        if message.method not in METHODS:
+        # What names a path is refused by the handler, in the words of the dialect that it speaks.
+        if message.method not in METHODS and not message.path.startswith("/"):
             raise Denied("method_not_allowed")
         values = {name: message.headers.getall(name, []) for name in _CHECKED}
         _check_framing(values, message.version == (1, 1))

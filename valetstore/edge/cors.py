@@ -26,6 +26,13 @@ EXPOSED: Final = (
     "X-Valet-Error",
     "X-Request-Id",
     "x-amz-request-id",
+    "x-ms-error-code",
+    "x-ms-request-id",
+    # A page that uploads in a resumable session reads where that is, and how much has arrived.
+    "Location",
+    "Range",
+    "x-goog-generation",
+    "x-goog-hash",
 )
 """Response headers that a page may always read."""
 

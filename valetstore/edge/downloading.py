@@ -16,7 +16,7 @@ from valetstore.edge.stream import ObjectBody
 from valetstore.edge.uploading import Services
 from valetstore.errors import Denied
 from valetstore.grants.grant import Admission
-from valetstore.storage.promise import OpenObject
+from valetstore.storage.promise import ObjectInfo, OpenObject
 
 
 class Chosen(NamedTuple):
@@ -29,12 +29,15 @@ class Chosen(NamedTuple):
 Choose = Callable[[OpenObject], Awaitable[Chosen]]
 """A dialect's reading of its request, once the object is open. Raises `range_not_satisfiable`, `parameter_invalid`."""
 
+Conditional = Conditions | Callable[[ObjectInfo], Conditions]
+"""A read's conditions, or how they follow from the state that is there where a dialect has its own names for states."""
 
-async def hand_out(services: Services, admission: Admission, conditions: Conditions, choose: Choose) -> Reply:
+
+async def hand_out(services: Services, admission: Admission, conditional: Conditional, choose: Choose) -> Reply:
     """The reply to a GET or HEAD. Raises `not_found`, `precondition_failed`, and what `choose` and the claim raise."""
     opened = await services.store.open(admission)
     try:
-        reply = await _opened(services, admission, opened, conditions, choose)
+        reply = await _opened(services, admission, opened, conditional, choose)
     except BaseException:
         opened.close()
         raise
@@ -44,9 +47,10 @@ async def hand_out(services: Services, admission: Admission, conditions: Conditi
 
 
 async def _opened(
-    services: Services, admission: Admission, opened: OpenObject, conditions: Conditions, choose: Choose
+    services: Services, admission: Admission, opened: OpenObject, conditional: Conditional, choose: Choose
 ) -> Reply:
     info = opened.info
+    conditions = conditional if isinstance(conditional, Conditions) else conditional(info)
     match conditions.judge(info.etag, info.modified, is_read=True):
         case Outcome.FAILED:
             raise Denied("precondition_failed")

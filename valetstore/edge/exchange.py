@@ -7,7 +7,7 @@ the body stream, and the transport. It carries no verdict; whether a request was
 import asyncio
 import ssl
 import time
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
@@ -66,13 +66,27 @@ class Connection(Protocol):
         """Nothing more will be said: drop what the client sends."""
 
 
+class FormFile(NamedTuple):
+    """What a form says of one of its files; None for what it does not say."""
+
+    name: str
+    content_type: str | None
+    content_encoding: str | None
+
+
 class FormReader(Protocol):
-    """A form of which the fields are known and the file is still to come (`edge.forms`)."""
+    """A form of which the fields are known and the file, or files, are still to come (`edge.forms`)."""
 
     fields: Form
 
     async def read(self) -> list[bytes] | None:
         """The next pieces of the file; None at its end. Raises `request_malformed`, `body_incomplete`."""
+
+    async def next_file(self) -> FormFile | None:
+        """Of a form that may have several: go on to the next one, which `read` then brings; None after the last.
+
+        Raises as `read`, and `request_timeout`.
+        """
 
 
 class Exchange:

@@ -1,49 +1,51 @@
 """multipart/form-data, read as it arrives: the fields up to the file, then the file's bytes (RFC 7578).
 
-Rule 1: everything but the file is bounded: bytes, parts, time. Nothing of the file is held but what one read brought.
+Rule 1: everything but files is bounded, in time as in bytes and parts (`form_parts.py`).
 Rule 2: what follows the file is passed over, as S3 does, but the body must end with its closing boundary: a form that
 was cut short is no upload.
-Rule 3: the client's file name is a text like any other here; whoever makes a path of it judges it.
+Rule 3: a form of Swift's may have several files, which are all its parts with a file name; each is whole at its own
+boundary. Fields that follow the first are passed over, as Swift's documentation says.
 """
 
 import asyncio
-import logging
+from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote, urlencode, urlsplit
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 
-from valetstore.edge.exchange import Exchange, FormReader
+from valetstore.edge.exchange import Exchange, FormFile, FormReader
+from valetstore.edge.form_parts import Parts, one_file
 from valetstore.edge.receive import ask_for_body, reading
+from valetstore.encoding import UNSAFE_IN_HEADER
 from valetstore.errors import Denied
 from valetstore.grants.s3.form import no_form
+from valetstore.grants.swift.address import is_form_path
 from valetstore.inbound import Form, Inbound
 from valetstore.objectkey import RESERVED_BUCKET
 
-FIELD_BYTES_MAX: Final = 20 * 1024
-"""All names, values and part headers before the file's bytes: S3's limit for them."""
-PARTS_MAX: Final = 100
 FIELD_SECONDS_MAX: Final = 30
-BOUNDARY_BYTES_MAX: Final = 70
-"""RFC 2046 section 5.1.1."""
-FILE: Final = "file"
 
-_WIRE_BYTES_MAX: Final = 64 * 1024
-"""The same with boundaries and whatever else a sender puts between: before the file, and once more after it."""
-
-# The library would write what strangers send into the log, a line for each malformed form.
-_SILENT: Final = logging.Logger("forms", logging.CRITICAL + 1)
+# What a URL may hold: what is escaped stays so, and all else is escaped.
+_URL_SAFE: Final = "%/:?#[]@!$&'()*+,;=-._~"
 
 
 def is_form(inbound: Inbound) -> bool:
     """Whether this is a form for a bucket, or would have to be one. Never raises: refusals are put by it as well."""
     if inbound.method != "POST":
         return False
+    if is_swift_form(inbound):
+        return True
     bucket, _, name = inbound.raw_path[1:].partition(b"/")
     if name or bucket == RESERVED_BUCKET.encode() or "delete" in _parameters(inbound):
         return False
     # Another kind of body may be another dialect's, which its key would say.
     return _is_multipart(inbound) or not (inbound.raw_query or inbound.header("authorization"))
+
+
+def is_swift_form(inbound: Inbound) -> bool:
+    """Whether this is a form of Swift's, for a container or for names in one that begin alike. Never raises."""
+    return inbound.method == "POST" and is_form_path(inbound) and _is_multipart(inbound)
 
 
 async def open_form(exchange: Exchange, inbound: Inbound) -> FormReader:
@@ -55,7 +57,7 @@ async def open_form(exchange: Exchange, inbound: Inbound) -> FormReader:
     if not _is_multipart(inbound):
         raise no_form()
     boundary = parse_options_header(inbound.header("content-type"))[1].get(b"boundary", b"")
-    form = StreamedForm(exchange, Parts(boundary))
+    form = StreamedForm(exchange, Parts(boundary, several=is_swift_form(inbound)))
     ask_for_body(exchange, inbound)
     with reading(exchange):
         async with asyncio.timeout(FIELD_SECONDS_MAX):
@@ -64,10 +66,13 @@ async def open_form(exchange: Exchange, inbound: Inbound) -> FormReader:
 
 
 class StreamedForm:
-    """A form on a connection. `fields` are whole once `fill` has returned; then `read` brings the file."""
+    """A form on a connection. `fields` are whole once `fill` has returned; then `read` brings the file, or the one
+    that `next_file` has gone on to.
+    """
 
-    def __init__(self, exchange: Exchange, parts: "Parts") -> None:
+    def __init__(self, exchange: Exchange, parts: Parts) -> None:
         self.fields: Form = ()
+        self._exchange = exchange
         self._body = exchange.body
         self._parts = parts
 
@@ -77,7 +82,7 @@ class StreamedForm:
             data = await self._body.readany()
             if not data:
                 self._parts.finish()
-                raise _one_file()
+                raise one_file()
             self._parts.feed(data)
         self.fields = tuple(self._parts.fields)
 
@@ -86,6 +91,8 @@ class StreamedForm:
         pieces = self._parts.taken()
         if pieces:
             return pieces
+        if self._parts.several:
+            return None if self._parts.past_file else await self._more_of_file()
         while data := await self._body.readany():
             self._parts.feed(data)
             # What follows the file says nothing: it has no part in how fast the file arrives.
@@ -95,123 +102,37 @@ class StreamedForm:
         self._parts.finish()
         return pieces or None
 
+    async def _more_of_file(self) -> list[bytes]:
+        data = await self._body.readany()
+        if not data:
+            self._parts.finish()
+        self._parts.feed(data)
+        return self._parts.taken()
 
-class Parts:
-    """The parts of a form: bytes in, fields and pieces of the file out. Pure; feed it however the bytes come.
+    async def next_file(self) -> FormFile | None:
+        """See `FormReader`."""
+        with reading(self._exchange):
+            async with asyncio.timeout(FIELD_SECONDS_MAX):
+                while (file := self._parts.next_file()) is None:
+                    data = await self._body.readany()
+                    if not data:
+                        self._parts.finish()
+                        return None
+                    self._parts.feed(data)
+        return file
 
-    `fields` are (lower-case name, value) in order up to the file, which stands there as ("file", client's file name).
-    """
 
-    def __init__(self, boundary: bytes) -> None:
-        self.fields: list[tuple[str, str]] = []
-        self.at_file = False
-        self.past_file = False
-        self._begun = self._ended = False
-        self._pieces: list[bytes] = []
-        self._count = 0
-        self._bytes = 0
-        self._wire_bytes = 0
-        self._header, self._value = bytearray(), bytearray()
-        self._disposition: bytes | None = None
-        self._name = ""
-        if not 0 < len(boundary) <= BOUNDARY_BYTES_MAX:
-            raise _malformed(f"Its boundary has 1 to {BOUNDARY_BYTES_MAX} characters.")
-        self._parser = MultipartParser(boundary, self._callbacks())  # type: ignore[arg-type]  # plain dict
-        self._parser.logger = _SILENT
-
-    def feed(self, data: bytes) -> None:
-        """The next bytes. Raises `request_malformed`, `headers_too_large`, `parameter_invalid`."""
-        was_before, was_past, size = not self.at_file, self.past_file, len(data)
-        if not self._begun:
-            # Of what may precede the first boundary the library makes more or less, by how the bytes are cut.
-            data = data.lstrip(b"\r\n")
-            self._begun = bool(data)
-        try:
-            self._parser.write(data)
-        except FormParserError:
-            raise _malformed("The body of your POST request is not well-formed multipart/form-data.") from None
-        if was_past or (was_before and not self.at_file):
-            self._wire_bytes += size
-            if self._wire_bytes > _WIRE_BYTES_MAX:
-                raise _too_much()
-
-    def taken(self) -> list[bytes]:
-        """What has come of the file since the last time."""
-        pieces, self._pieces = self._pieces, []
-        return pieces
-
-    def finish(self) -> None:
-        """No more bytes. Raises `body_incomplete`, or `parameter_invalid` where there was no file."""
-        if not self._ended:
-            raise Denied("body_incomplete", "The form ends before its closing boundary.")
-        if not self.at_file:
-            raise _one_file()
-
-    def _callbacks(self) -> dict[str, object]:
-        return {
-            "on_part_begin": self._part_begin,
-            "on_header_field": self._header_field,
-            "on_header_value": self._header_value,
-            "on_header_end": self._header_end,
-            "on_headers_finished": self._headers_finished,
-            "on_part_data": self._part_data,
-            "on_part_end": self._part_end,
-            "on_end": self._end,
-        }
-
-    def _part_begin(self) -> None:
-        self._count += 1
-        if self._count > PARTS_MAX:
-            raise _malformed(f"A form has at most {PARTS_MAX} parts.")
-        self._disposition = None
-
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header += self._counted(data, start, end)
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += self._counted(data, start, end)
-
-    def _header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            if self._disposition is not None:
-                raise _malformed("A part has more than one Content-Disposition.")
-            self._disposition = bytes(self._value)
-        self._header.clear()
-        self._value.clear()
-
-    def _headers_finished(self) -> None:
-        if self.at_file:
-            return
-        kind, options = parse_options_header(self._disposition)
-        if kind != b"form-data" or b"name" not in options:
-            raise _malformed("Each part of a form has a Content-Disposition with its name.")
-        self._name = _text(options[b"name"]).lower()
-        if self._name == FILE:
-            self.fields.append((FILE, _text(options.get(b"filename", b""))))
-            self.at_file = True
-
-    def _part_data(self, data: bytes, start: int, end: int) -> None:
-        if not self.at_file:
-            self._value += self._counted(data, start, end)
-        elif not self.past_file:
-            self._pieces.append(data[start:end])
-
-    def _part_end(self) -> None:
-        if self.at_file:
-            self.past_file = True
-            return
-        self.fields.append((self._name, _text(bytes(self._value))))
-        self._value.clear()
-
-    def _end(self) -> None:
-        self._ended = True
-
-    def _counted(self, data: bytes, start: int, end: int) -> bytes:
-        if not self.at_file:
-            self._bytes += end - start
-            if self._bytes > FIELD_BYTES_MAX:
-                raise _too_much()
-        return data[start:end]
+def redirect_to(url: str, made: Mapping[str, str]) -> str | None:
+    """The URL with what was made added to its query; None where it is not one that a browser may be sent to."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not host or UNSAFE_IN_HEADER.search(url) or "\\" in url:
+        return None
+    query = "&".join(filter(None, (parts.query, urlencode(made, quote_via=quote))))
+    return quote(parts._replace(query=query).geturl(), safe=_URL_SAFE)
 
 
 def _is_multipart(inbound: Inbound) -> bool:
@@ -225,25 +146,3 @@ def _parameters(inbound: Inbound) -> set[str]:
         return {name for name, _ in inbound.query}
     except Denied:
         return set()
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode("utf-8", "strict")
-    except UnicodeDecodeError:
-        said = "A field of the form is not UTF-8 text."
-        raise Denied("parameter_invalid", said).saying("InvalidArgument", said, 400) from None
-
-
-def _malformed(reason: str) -> Denied:
-    return Denied("request_malformed", reason).saying("MalformedPOSTRequest", reason, 400)
-
-
-def _too_much() -> Denied:
-    said = "Your POST request fields preceding the upload file were too large."
-    return Denied("headers_too_large", said).saying("MaxPostPreDataLengthExceeded", said, 400)
-
-
-def _one_file() -> Denied:
-    said = "POST requires exactly one file upload per request."
-    return Denied("parameter_invalid", said).saying("InvalidArgument", said, 400, ArgumentName=FILE, ArgumentValue="0")

@@ -6,7 +6,7 @@ import secrets
 
 from valetstore.audit import Audit
 from valetstore.edge.admin import Admin
-from valetstore.edge.arrival import Arrivals
+from valetstore.edge.arrival import METHODS, Arrivals
 from valetstore.edge.cors import Cors
 from valetstore.edge.dialect import Dialects
 from valetstore.edge.exchange import Answered, Exchange
@@ -133,6 +133,8 @@ class Handler:
         return problem(denied) if dialect is None else dialect.refusal(denied, inbound, story.request_id)
 
     async def _answer(self, exchange: Exchange, inbound: Inbound, story: Story) -> Reply:
+        if inbound.method not in METHODS:
+            raise Denied("method_not_allowed")
         if inbound.method == "OPTIONS":
             return self._cors.preflight(inbound)
         unkeyed = self._service.unkeyed(inbound)
@@ -156,7 +158,11 @@ class Handler:
     async def _admitted(self, exchange: Exchange, admission: Admission, story: Story) -> Reply:
         dialect = self._dialects.of(admission.grant.scheme)
         if dialect is not None:
-            return await dialect.answer(exchange, admission, story.admitted, story.request_id)
+            try:
+                return await dialect.answer(exchange, admission, story.admitted, story.request_id)
+            except Denied as denied:
+                # A form's fields say whose key came, and they are not in the request as it arrived.
+                raise denied.because(dialect=dialect.name) from None
         if admission.intent.operation == "admin" and is_revocations(admission.intent.path):
             return await self._admin.answer(exchange, admission, story.admitted)
         if admission.intent.key is None and admission.intent.operation != "list":

@@ -65,14 +65,15 @@ class BodySource:
 
 async def receive(
     exchange: Exchange, source: Source, rules: BodyRules, sink: Sink, lease: Lease, limits: Limits
-) -> None:
-    """Read all of `source` into `sink`; counts `exchange.bytes_in`.
+) -> int:
+    """Read all of `source` into `sink`, and say how many bytes that were; `exchange.bytes_in` grows by them.
 
     Raises `too_large` at the first byte beyond the maximum, `body_incomplete`, `request_timeout`,
     `request_malformed`, and ConnectionError where the client went away.
     """
     pace = Pace(limits.upload_bytes_per_second_min, limits.rate_grace_seconds, time.monotonic())
     loop = asyncio.get_running_loop()
+    received = 0
     with reading(exchange):
         async with asyncio.timeout(pace.grace_seconds) as deadline:
             while (pieces := await source.read()) is not None:
@@ -80,7 +81,8 @@ async def receive(
                 arrived = time.monotonic()
                 count = sum(map(len, pieces))
                 exchange.bytes_in += count
-                rules.check_so_far(exchange.bytes_in)
+                received += count
+                rules.check_so_far(received)
                 for piece in pieces:
                     await lease.during(sink.write(piece))
                 await lease.keep()
@@ -88,8 +90,9 @@ async def receive(
                 pace.paused(now - arrived)
                 pace.moved(count, now)
                 deadline.reschedule(loop.time() + pace.grace_seconds)
-    if source.length is not None and exchange.bytes_in != source.length:
+    if source.length is not None and received != source.length:
         raise Denied("body_incomplete")
+    return received
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from valetstore.errors import Denied
 from valetstore.gateway import Gateway, whole_use
 from valetstore.grants.grant import Grant, Intent
 from valetstore.inbound import Inbound
-from valetstore.policy.bounds import key_end
+from valetstore.policy.bounds import grant_end
 from valetstore.policy.revocation import Revocation, Revocations
 
 REASON: Final = "released by its holder"
@@ -48,7 +48,7 @@ class Releases:
         if use is not None:
             await self._gateway.replay.spend(use, inbound.now)
         else:
-            end = key_end(grant.not_after)
+            end = grant_end(grant)
             entry = Revocation("", "key", grant.identity.hex(), expires_at=end, reason=REASON, by=who(grant))
             await self._revocations.add(entry)
         return Reply(204)

@@ -15,7 +15,7 @@ Header = tuple[str, str]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_STATUS_LINES: Final = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 # A reply to these never has a body, and Content-Length would describe one (RFC 9110 section 8.6).
 _NO_LENGTH: Final = frozenset({204, 304})
 
@@ -23,7 +23,8 @@ _NO_LENGTH: Final = frozenset({204, 304})
 class Reply:
     """One reply. `headers` values are header text (latin-1); `body` is bytes, a Body to stream, or nothing.
 
-    `described_bytes` is the length of a body that is described and not sent: the answer to a HEAD.
+    `described_bytes` is the length of a body that is described and not sent: the answer to a HEAD. `phrase` follows the
+    status where a dialect has one of its own, or a status that HTTP does not know.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Reply:
         body: bytes | Body = b"",
         *,
         described_bytes: int | None = None,
+        phrase: str = "",
     ) -> None:
         self.status = status
         self.headers = headers or []
         self.body = body
         self._described_bytes = described_bytes
+        self._phrase = phrase or _PHRASES[status]
 
     @property
     def length(self) -> int:
@@ -70,7 +73,7 @@ class Reply:
             self.body.close()
 
     def _head(self, exchange: Exchange, common: list[Header]) -> bytes:
-        lines = [_STATUS_LINES[HTTPStatus(self.status)]]
+        lines = [f"HTTP/1.1 {self.status} {self._phrase}\r\n".encode()]
         for name, value in (*self.headers, *common):
             # Values are latin-1 where they are made; an answer is not lost over one that is not.
             lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))

@@ -53,7 +53,11 @@ def user_of(inbound: Inbound, prefix: str) -> dict[str, str]:
 def kept_of(inbound: Inbound, user: dict[str, str]) -> Metadata:
     """What is kept of an upload's head, beside metadata of its own. Raises `metadata_too_large`."""
     headers = {name: value for name in KEPT if (value := inbound.header(name)) is not None}
-    content_type = inbound.header("content-type")
+    return described(inbound.header("content-type"), headers, user)
+
+
+def described(content_type: str | None, headers: dict[str, str], user: dict[str, str]) -> Metadata:
+    """What is kept of an object beside its bytes. Raises `metadata_too_large`."""
     kept = [content_type or "", *headers.values(), *user, *user.values()]
     # Latin-1 text takes up to two bytes a character in the attribute.
     if sum(len(text.encode("utf-8")) for text in kept) > METADATA_BYTES_MAX:

@@ -80,9 +80,11 @@ async def take_in(
             on_admitted()
             ask_for_body(exchange, admission.inbound)
             with services.transfers.moving("in"):
-                await receive(exchange, incoming.source, incoming.rules, upload, lease, services.config.limits)
+                received = await receive(
+                    exchange, incoming.source, incoming.rules, upload, lease, services.config.limits
+                )
             digests = await lease.during(upload.finish())
-            incoming.rules.check_whole(exchange.bytes_in, digests)
+            incoming.rules.check_whole(received, digests)
             metadata = incoming.describe(digests, incoming.source.trailers)
             return await keep(
                 services, admission, lease, upload, metadata, incoming.conditions, create_only=incoming.create_only

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, Union
 from xml.etree.ElementTree import Element, ParseError
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
@@ -22,16 +22,30 @@ NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 HEAD: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 Node = tuple[str, Union[str, int, bool, "Sequence[Node]", None]]
-"""A name with text, a number, a truth, nothing (left out), or children."""
+"""A name (or what `tag` makes of one) with text, a number, a truth, nothing (left out), or children."""
 
 # XML 1.0 section 2.2: what no document may hold, escaped or not.
 _FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_LOST: Final = "\ufffd"
 
 
-def document(name: str, children: Sequence[Node] | str, *, namespace: bool = True) -> bytes:
-    """A whole document: an element of elements, or one of text. Children whose value is None are left out."""
-    attribute = f' xmlns="{NAMESPACE}"' if namespace else ""
-    return f"{HEAD}<{name}{attribute}>{_text(children)}</{name}>".encode()
+def document(name: str, children: Sequence[Node] | str, *, namespace: bool | str = True, head: str = HEAD) -> bytes:
+    """A whole document: an element of elements, or one of text. Children whose value is None are left out.
+
+    `namespace` is a vendor's, or whether S3's is given; `head` is how the vendor writes the XML declaration.
+    """
+    attribute = f' xmlns="{NAMESPACE if namespace is True else namespace}"' if namespace else ""
+    return f"{head}<{name}{attribute}>{_text(children)}</{_bare(name)}>".encode()
+
+
+def tag(name: str, **attributes: str) -> str:
+    """An element's name with attributes."""
+    return " ".join([name, *(f"{key}={quoteattr(_FORBIDDEN.sub(_LOST, value))}" for key, value in attributes.items())])
+
+
+def is_carried(text: str) -> bool:
+    """Whether XML gives this text back as it is: not what it cannot hold, and no line end that it would change."""
+    return _FORBIDDEN.search(text) is None and "\r" not in text
 
 
 def xml_reply(
@@ -40,10 +54,12 @@ def xml_reply(
     status: int = 200,
     headers: Sequence[Header] = (),
     *,
-    namespace: bool = True,
+    namespace: bool | str = True,
+    head: str = HEAD,
 ) -> Reply:
     """A document as a reply."""
-    return Reply(status, [("Content-Type", "application/xml"), *headers], document(name, children, namespace=namespace))
+    text = document(name, children, namespace=namespace, head=head)
+    return Reply(status, [("Content-Type", "application/xml"), *headers], text)
 
 
 TAGS_MAX: Final = 20_000
@@ -81,7 +97,12 @@ def malformed(reason: str = "") -> Denied:
 
 
 def _inner(children: Sequence[Node]) -> str:
-    return "".join(f"<{name}>{_text(value)}</{name}>" for name, value in children if value is not None)
+    return "".join(f"<{name}>{_text(value)}</{_bare(name)}>" for name, value in children if value is not None)
+
+
+def _bare(name: str) -> str:
+    """Without its attributes."""
+    return name.partition(" ")[0]
 
 
 def _text(value: "str | int | bool | Sequence[Node] | None") -> str:
@@ -90,5 +111,5 @@ def _text(value: "str | int | bool | Sequence[Node] | None") -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        return escape(_FORBIDDEN.sub("\ufffd", value))
+        return escape(_FORBIDDEN.sub(_LOST, value))
     return _inner(value or ())

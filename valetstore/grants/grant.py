@@ -180,8 +180,9 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     native keys; others go by their vendor's rule, which judges the end to the second.
 
     `identity` names the key for single use, revocation and the audit; it is derived from what is verified, never from
-    the key's text. `uses` counts all operations together; how many an operation has is `uses_for`. `budget` is the
-    key's own, `shared_budget` that of all keys of its signing key.
+    the key's text. `outlived_by` is for how many seconds at most what it begins may go on after its end, as an upload
+    in chunks does; so long its revocation counts. `uses` counts all operations together; how many an operation has is
+    `uses_for`. `budget` is the key's own, `shared_budget` that of all keys of its signing key.
     """
 
     scheme: str
@@ -195,6 +196,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     skew: float = 0
     early: float = 0
     subject: str = ""
+    outlived_by: int = 0
     ttl_max: int | None = None
     length_min: int = 0
     length_max: int | None = None

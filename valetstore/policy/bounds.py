@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from typing import Final
 
-from valetstore.keys.ring import KeyRing
+from valetstore.config import RESUMABLE_SECONDS_MAX
+from valetstore.grants.grant import Grant
+from valetstore.keys.ring import KeyRing, SigningKey
+from valetstore.keys.vendor import GCS
 from valetstore.policy.revocation import FOREVER, Revocation
 
 SKEW_SECONDS_MAX: Final = 900
@@ -28,7 +31,7 @@ class Bounds:
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
-        self._all = frozenset((key.limits.ttl_max, key.record.retires_at) for key in ring)
+        self._all = frozenset((_ttl_of(key), key.record.retires_at) for key in ring)
 
     def __call__(self, entry: Revocation) -> float | None:
         """Seconds since the epoch; None where it is not known."""
@@ -43,7 +46,13 @@ class Bounds:
         if entry.kind != "signing-key":
             return self._all
         key = self._ring.named(entry.value)
-        return [(key.limits.ttl_max, key.record.retires_at)] if key else []
+        return [(_ttl_of(key), key.record.retires_at)] if key else []
+
+
+def _ttl_of(key: SigningKey) -> int | None:
+    """How long anything may live that this signing key allows: an upload of Google's outlives the key that began it."""
+    ttl_max = key.limits.ttl_max
+    return ttl_max if ttl_max is None or key.record.scheme != GCS else ttl_max + RESUMABLE_SECONDS_MAX
 
 
 def bound(entry: Revocation, ring: KeyRing) -> float | None:
@@ -54,6 +63,11 @@ def bound(entry: Revocation, ring: KeyRing) -> float | None:
 def key_end(not_after: float) -> float:
     """The `expires_at` for one key that ends at `not_after`: no dialect takes it after that."""
     return not_after + SKEW_SECONDS_MAX
+
+
+def grant_end(grant: Grant) -> float:
+    """The same of a proven key: what it began may go on for a while, and is revoked with it."""
+    return key_end(grant.not_after + grant.outlived_by)
 
 
 def _end_of(ttl_max: int | None, retires_at: int | None, since: float) -> float:

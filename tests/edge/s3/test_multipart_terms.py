@@ -11,7 +11,7 @@ from tests.edge.s3.parts import BUCKET, PART_MIN, Presigned, Whole, filled, pres
 from tests.edge.wire import Wire, head, wait_until
 from tests.gate import Gate
 from valetstore.config import Config
-from valetstore.edge.s3.multipart_terms import Terms
+from valetstore.edge.upload_terms import Terms
 from valetstore.grants.grant import Profile
 from valetstore.storage.uploads import Started
 

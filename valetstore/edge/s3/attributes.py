@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from valetstore.edge.call import Call
+from valetstore.edge.nodes import argument_invalid
 from valetstore.edge.replies import Reply
-from valetstore.edge.s3.checksums import kind_of, member_of, text_of
-from valetstore.edge.s3.heads import argument_invalid, refuse_unreadable, refuse_versions, values_of
+from valetstore.edge.s3.checksums import kind_of, known, member_of, text_of
+from valetstore.edge.s3.heads import refuse_unreadable, refuse_versions, values_of
 from valetstore.edge.xml import Node, xml_reply
 from valetstore.encoding import http_date, wire_int
 from valetstore.errors import Denied
@@ -55,7 +56,7 @@ def _named(inbound: Inbound) -> frozenset[str]:
 
 async def _attribute(name: str, opened: OpenObject, after: int, limit: int) -> list[Node]:
     info = opened.info
-    checksum = info.metadata.checksum
+    checksum = known(info.metadata.checksum)
     match name:
         case "ETag":
             return [("ETag", info.etag.strip('"'))]
@@ -76,7 +77,7 @@ def _checksum(checksum: Checksum) -> list[Node]:
 
 def _parts(info: ObjectInfo, table: Sequence[Part], after: int, limit: int) -> list[Node]:
     """How many there are; and each, by pages, with its checksum where it has one."""
-    checksum = info.metadata.checksum
+    checksum = known(info.metadata.checksum)
     members: list[Node] = [("PartsCount", info.parts)]
     algorithm = checksum.algorithm if checksum is not None else ""
     if len(table) != info.parts:  # the table was lost, with the file that it was kept in

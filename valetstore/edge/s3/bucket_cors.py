@@ -14,9 +14,10 @@ from xml.etree.ElementTree import Element
 import msgspec
 
 from valetstore.edge.call import Call
+from valetstore.edge.changing import changing
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3.bodies import small
-from valetstore.edge.s3.changes import changing, require_digest
+from valetstore.edge.s3.changes import require_digest
 from valetstore.edge.xml import Node, malformed, parsed, xml_reply
 from valetstore.errors import Denied
 from valetstore.storage.promise import Buckets

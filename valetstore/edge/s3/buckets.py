@@ -9,11 +9,11 @@ import time
 from typing import Final
 
 from valetstore.edge.call import Call
+from valetstore.edge.changing import changing
+from valetstore.edge.nodes import OWNER, argument_invalid, instant
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3.bodies import empty, small
-from valetstore.edge.s3.changes import changing
-from valetstore.edge.s3.heads import argument_invalid, refuse_unserved, unserved_header
-from valetstore.edge.s3.nodes import OWNER, instant
+from valetstore.edge.s3.heads import refuse_unserved, unserved_header
 from valetstore.edge.xml import Node, malformed, parsed, xml_reply
 from valetstore.errors import Denied
 from valetstore.grants.grant import Intent

@@ -27,9 +27,9 @@ from valetstore.edge.s3 import (
 )
 from valetstore.edge.uploading import OnAdmitted, Services
 from valetstore.errors import Denied
+from valetstore.grants.address import bucket_in_host
 from valetstore.grants.grant import Admission
 from valetstore.grants.s3 import NAME
-from valetstore.grants.s3.address import bucket_in_host
 from valetstore.grants.s3.promote import promoted
 from valetstore.grants.s3.rules import Rules
 from valetstore.inbound import Inbound

@@ -138,8 +138,14 @@ def checked_kind(algorithm: str, kind: str) -> str:
     return kind
 
 
+def known(checksum: Checksum | None) -> Checksum | None:
+    """A checksum of S3's; None for one that another dialect's client has vouched for."""
+    return checksum if checksum is not None and checksum.algorithm in ALGORITHMS else None
+
+
 def checksum_headers(checksum: Checksum | None) -> list[Header]:
     """A checksum as responses carry it."""
+    checksum = known(checksum)
     if checksum is None:
         return []
     return [(PREFIX + checksum.algorithm, checksum.value), ("x-amz-checksum-type", kind_of(checksum))]

@@ -10,11 +10,11 @@ import msgspec
 
 from valetstore.conditions import Conditions, Outcome
 from valetstore.edge.call import Call
+from valetstore.edge.nodes import argument_invalid, instant
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3 import bodies
-from valetstore.edge.s3.checksums import asked_algorithm, kind_of, member_of, text_of
-from valetstore.edge.s3.heads import UNTYPED, argument_invalid, metadata_of, refuse_unserved, write_conditions
-from valetstore.edge.s3.nodes import instant
+from valetstore.edge.s3.checksums import asked_algorithm, kind_of, known, member_of, text_of
+from valetstore.edge.s3.heads import UNTYPED, metadata_of, refuse_unserved, write_conditions
 from valetstore.edge.s3.waiting import answered_in_time
 from valetstore.edge.s3.writing import refuse_unmet
 from valetstore.edge.uploading import keep
@@ -136,7 +136,7 @@ async def _planned(call: Call, opened: OpenObject) -> _Plan:
     key = call.admission.key
     wanted = Intent("write", key.path, key, length=source.size, content_type=metadata.content_type)
     enforce_content(grant, wanted, inbound)
-    kept = source.metadata.checksum
+    kept = known(source.metadata.checksum)
     algorithm = asked_algorithm(inbound) or (kept.algorithm if kept else "")
     conditions = write_conditions(inbound)
     await refuse_unmet(call, conditions)

@@ -12,10 +12,11 @@ from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
 from valetstore.edge.call import Call
+from valetstore.edge.changing import changing
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3.bodies import small
 from valetstore.edge.s3.buckets import bucket_of
-from valetstore.edge.s3.changes import changing, require_digest
+from valetstore.edge.s3.changes import require_digest
 from valetstore.edge.s3.heads import refuse_unserved
 from valetstore.edge.s3.removing import Wanted, bound, seconds_of
 from valetstore.edge.s3.voice import saying_of

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from valetstore.conditions import Conditions
+from valetstore.edge.nodes import argument_invalid
 from valetstore.edge.replies import Header
 from valetstore.edge.s3.checksums import checksum_headers, text_of
 from valetstore.edge.served import download_headers, kept_of, user_of
@@ -150,11 +151,6 @@ def part_checksum(info: ObjectInfo, part: Part, inbound: Inbound) -> list[Header
 
 def _wants_checksum(inbound: Inbound) -> bool:
     return (inbound.header("x-amz-checksum-mode") or "").upper() == "ENABLED"
-
-
-def argument_invalid(said: str, name: str, value: str) -> Denied:
-    """InvalidArgument, naming what was wrong as S3 does."""
-    return Denied("parameter_invalid", said).saying("InvalidArgument", said, ArgumentName=name, ArgumentValue=value)
 
 
 def values_of(inbound: Inbound, name: str) -> Sequence[str]:

@@ -4,25 +4,24 @@ Rule 1: a limited key's use is reserved and durable before its upload is there; 
 as long as the owner that reserved it runs, for a day. After that, and where the upload is collected, it is spent.
 """
 
-import time
 from typing import Final
 
 import msgspec
 
 from valetstore.conditions import Conditions
+from valetstore.edge.assembling import give_up
 from valetstore.edge.call import Call
+from valetstore.edge.nodes import OWNER, argument_invalid, coding_of, instant
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3 import bodies
 from valetstore.edge.s3.checksums import asked_kind
-from valetstore.edge.s3.heads import argument_invalid, metadata_of, refuse_unserved
+from valetstore.edge.s3.heads import metadata_of, refuse_unserved
 from valetstore.edge.s3.multipart_checksums import headers_of, kind_of, part_node
-from valetstore.edge.s3.multipart_terms import begun, ending_of, terms_of
-from valetstore.edge.s3.nodes import OWNER, coding_of, instant
+from valetstore.edge.upload_terms import begun, terms_of
 from valetstore.edge.uploading import refuse_early
 from valetstore.edge.xml import Node, xml_reply
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
-from valetstore.replay.lease import Lease
 from valetstore.storage.promise import Part
 from valetstore.storage.uploads import Started
 
@@ -57,28 +56,12 @@ async def create_multipart_upload(call: Call) -> Reply:
 
 async def abort_multipart_upload(call: Call) -> Reply:
     """DELETE ?uploadId. The use of a limited key comes back."""
-    services, admission = call.services, call.admission
     refuse_unserved(call.inbound)
     await bodies.empty(call)
-    found = await begun(call)
-    upload_id = found.started.id
     try:
-        async with Lease(services.gateway.replay, ending_of(found), time.time) as lease:
-            await lease.committing()
-            call.on_admitted()
-            services.recheck(admission)
-            await services.uploads.end(admission, upload_id)
-            await lease.commit()
+        await give_up(call, await begun(call))
     except Denied as denied:
-        if denied.code != "key_used":
-            raise
-        if denied.detail:
-            raise Denied("conflict", "The upload is being completed.").saying("OperationAborted") from None
-        # Over: published a moment ago, or cut at that. No use comes back, but what is left of it may go.
-        await services.uploads.end(admission, upload_id)
-        raise Denied("upload_not_found", reason="its one use is spent") from None
-    if found.terms.reservation is not None:
-        await services.gateway.replay.release(found.terms.reservation)
+        raise (denied.saying("OperationAborted") if denied.code == "conflict" else denied) from None
     return Reply(204)
 
 

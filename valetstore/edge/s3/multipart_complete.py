@@ -10,16 +10,15 @@ Rule 3: the use of a limited key was counted at the create; a crash here never g
 import asyncio
 import contextlib
 import hashlib
-import logging
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
 from valetstore.conditions import Conditions, Outcome
+from valetstore.edge.assembling import Whole, forget, present_info, publish_whole
 from valetstore.edge.call import Call
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3 import bodies
@@ -27,17 +26,14 @@ from valetstore.edge.s3.checksums import Declared, kind_of, member_of
 from valetstore.edge.s3.heads import refuse_unserved, write_conditions
 from valetstore.edge.s3.multipart_checksums import check_promised, invalid, whole_of
 from valetstore.edge.s3.multipart_manifest import Named, chosen, manifest
-from valetstore.edge.s3.multipart_terms import Begun, begun, check_in_force, check_whole, ending_of
 from valetstore.edge.s3.waiting import answered_in_time
+from valetstore.edge.upload_terms import Begun, begun, check_whole
 from valetstore.edge.xml import Node, xml_reply
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
 from valetstore.policy.body import promised_digests
-from valetstore.replay.lease import Lease
 from valetstore.storage.promise import MD5, ObjectInfo, Part
 from valetstore.storage.uploads import PARTS_MAX
-
-log = logging.getLogger(__name__)
 
 MANIFEST_BYTES_MAX: Final = 4 * 2**20
 """10,000 parts with a checksum of any kind fit, indented."""
@@ -68,9 +64,9 @@ async def complete_multipart_upload(call: Call) -> Reply:
 async def _completed(call: Call, named: Sequence[Named], conditions: Conditions) -> Reply:
     began = time.monotonic()
     while True:
-        present = await _present(call)
+        present = await present_info(call)
         if present is not None and _is_made_of(present, call, named):
-            await _forget(call)
+            await forget(call)
             return _result(call, present)
         try:
             return _result(call, await _publish(call, named, conditions, present))
@@ -78,7 +74,7 @@ async def _completed(call: Call, named: Sequence[Named], conditions: Conditions)
             if denied.code not in _MAYBE_DONE:
                 raise
             failed = denied
-        present = await _present(call)
+        present = await present_info(call)
         if present is not None and _is_made_of(present, call, named):
             return _result(call, present)
         if failed.code != "key_used":
@@ -94,8 +90,7 @@ async def _completed(call: Call, named: Sequence[Named], conditions: Conditions)
 async def _publish(
     call: Call, named: Sequence[Named], conditions: Conditions, present: ObjectInfo | None
 ) -> ObjectInfo:
-    services, admission = call.services, call.admission
-    found = await begun(call)
+    admission, found = call.admission, await begun(call)
     started = found.started
     parts = await asyncio.to_thread(chosen, started, named, {part.number: part for part in await _uploaded(call)})
     whole = await asyncio.to_thread(whole_of, started, parts)
@@ -104,18 +99,7 @@ async def _publish(
     create_only = found.terms.create_only or admission.grant.create_only
     _refuse_early(conditions, present, create_only=create_only)
     metadata = msgspec.structs.replace(started.metadata, checksum=whole, upload=started.id)
-    async with Lease(services.gateway.replay, ending_of(found), time.time) as lease:
-        upload, info = await lease.during(services.uploads.assemble(admission, started.id, parts, metadata))
-        try:
-            await services.uploads.find(admission, started.id)  # given up, or completed, while it was put together
-            await lease.committing()
-            await upload.publish(conditions, create_only=create_only, last=partial(_last, call, found))
-            await lease.commit()
-        finally:
-            await upload.abort()
-    await _spend(call, found)
-    await _forget(call)
-    return info
+    return await publish_whole(call, found, Whole(parts, metadata, conditions, create_only))
 
 
 def _check(call: Call, found: Begun, parts: Sequence[Part]) -> None:
@@ -127,12 +111,6 @@ def _check(call: Call, found: Begun, parts: Sequence[Part]) -> None:
             if wire_int(announced) == size:
                 return
         raise invalid("The provided 'x-amz-mp-object-size' header value does not match what was computed.")
-
-
-def _last(call: Call, found: Begun) -> None:
-    """After the last wait: both keys are in force."""
-    call.services.recheck(call.admission)
-    check_in_force(call, found, time.time())
 
 
 def _refuse_early(conditions: Conditions, present: ObjectInfo | None, *, create_only: bool) -> None:
@@ -152,18 +130,6 @@ async def _uploaded(call: Call) -> list[Part]:
     return parts
 
 
-async def _present(call: Call) -> ObjectInfo | None:
-    """The object that stands there now."""
-    try:
-        opened = await call.services.store.open(call.admission)
-    except Denied as denied:
-        if denied.code != "not_found":
-            raise
-        return None
-    opened.close()
-    return opened.info
-
-
 def _is_made_of(info: ObjectInfo, call: Call, named: Sequence[Named]) -> bool:
     """Whether an object came by this upload, and of these parts."""
     if info.metadata.upload != call.admission.intent.upload or info.parts != len(named):
@@ -173,25 +139,6 @@ def _is_made_of(info: ObjectInfo, call: Call, named: Sequence[Named]) -> bool:
     except ValueError:
         return False
     return info.etag == f'"{over.hexdigest()}-{len(named)}"'
-
-
-async def _spend(call: Call, found: Begun) -> None:
-    """The use that the create reserved is committed; its window opens, where it has one."""
-    if found.terms.reservation is None:
-        return
-    try:
-        await call.services.gateway.replay.commit(found.terms.reservation, time.time())
-    except Denied as denied:
-        # It was counted when it was reserved: an owner that was started since, or a day, has forgotten only the rest.
-        log.debug("the use of an upload in parts was spent already: %s", denied.code)
-
-
-async def _forget(call: Call) -> None:
-    """The object is there; what is left of its upload goes. Where that fails, it is collected with the abandoned."""
-    try:
-        await call.services.uploads.end(call.admission, call.admission.intent.upload)
-    except Denied as denied:
-        log.warning("a completed upload's parts could not be removed: %s %s", denied.code, denied.evidence)
 
 
 def _result(call: Call, info: ObjectInfo) -> Reply:

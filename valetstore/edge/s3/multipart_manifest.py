@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
+from valetstore.edge.nodes import argument_invalid
 from valetstore.edge.s3.checksums import ALGORITHMS, member_of, text_of
-from valetstore.edge.s3.heads import argument_invalid
 from valetstore.edge.s3.multipart_checksums import invalid
 from valetstore.edge.xml import malformed, parsed
 from valetstore.encoding import wire_int

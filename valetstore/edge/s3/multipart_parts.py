@@ -5,7 +5,8 @@ parts may not exceed its maximum is judged here, so that nobody fills a disk wit
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Hashable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Final
 
@@ -13,18 +14,18 @@ import msgspec
 
 from valetstore.conditions import Conditions
 from valetstore.edge.call import Call
+from valetstore.edge.nodes import argument_invalid, instant
 from valetstore.edge.receive import BodySource
 from valetstore.edge.replies import Header, Reply
+from valetstore.edge.room import Room
 from valetstore.edge.s3 import bodies
 from valetstore.edge.s3.checksums import PREFIX, Declared, declared, member_of, text_of
 from valetstore.edge.s3.copying import open_source
-from valetstore.edge.s3.heads import argument_invalid, refuse_unserved
+from valetstore.edge.s3.heads import refuse_unserved
 from valetstore.edge.s3.multipart_checksums import mismatched_types
 from valetstore.edge.s3.multipart_manifest import NUMBER_SENTENCE
-from valetstore.edge.s3.multipart_room import Room
-from valetstore.edge.s3.multipart_terms import Begun, begun, check_in_force
-from valetstore.edge.s3.nodes import instant
 from valetstore.edge.s3.waiting import answered_in_time
+from valetstore.edge.upload_terms import Begun, begun, check_in_force
 from valetstore.edge.uploading import Incoming, take_in
 from valetstore.edge.xml import Node, xml_reply
 from valetstore.encoding import wire_int
@@ -56,7 +57,7 @@ async def upload_part(call: Call) -> Reply:
         promised.check(computed, trailers)
         return Metadata(md5_etag=True)
 
-    async with _ROOM.held(services.uploads, admission, number, length, found.terms.length_max):
+    async with _held(call, found, number, length):
         incoming = Incoming(
             BodySource(call.exchange, length, admission.body),
             rules,
@@ -108,7 +109,7 @@ async def _copied(call: Call, found: Begun, number: int, opened: OpenObject, str
     whole = BodyRules.of(admission, services.config.limits.upload_bytes_max)
     try:
         whole.check_so_far(size)
-        async with _ROOM.held(services.uploads, admission, number, size, found.terms.length_max):
+        async with _held(call, found, number, size):
             call.on_admitted()
             upload = await services.uploads.copy_part(
                 admission, started.id, number, opened, stretch, digests_of(started)
@@ -125,6 +126,16 @@ async def _copied(call: Call, found: Begun, number: int, opened: OpenObject, str
     if started.algorithm:
         members.append((member_of(started.algorithm), text_of(info.digests[started.algorithm])))
     return xml_reply("CopyPartResult", members)
+
+
+def _held(call: Call, found: Begun, number: int, size: int) -> AbstractAsyncContextManager[None]:
+    """Room for this part beside those that are stored and those that arrive."""
+
+    async def stored(but: Collection[Hashable]) -> int:
+        parts, _ = await call.services.uploads.parts(call.admission, found.started.id, 0, PARTS_MAX)
+        return sum(part.size for part in parts if part.number not in but)
+
+    return _ROOM.held(found.started.id, number, size, found.terms.length_max, stored)
 
 
 def part_number(call: Call) -> int:

@@ -5,16 +5,10 @@ from typing import Final, NamedTuple
 from valetstore.conditions import if_range_holds
 from valetstore.edge.call import Call
 from valetstore.edge.downloading import Chosen, hand_out
+from valetstore.edge.nodes import argument_invalid
 from valetstore.edge.ranges import Span, requested_span
 from valetstore.edge.replies import Header, Reply
-from valetstore.edge.s3.heads import (
-    argument_invalid,
-    object_headers,
-    part_checksum,
-    read_conditions,
-    refuse_unreadable,
-    refuse_versions,
-)
+from valetstore.edge.s3.heads import object_headers, part_checksum, read_conditions, refuse_unreadable, refuse_versions
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
 from valetstore.inbound import Inbound

@@ -15,8 +15,8 @@ from valetstore.edge.s3.codes import ROWS, SENTENCES, Row
 from valetstore.edge.xml import document
 from valetstore.encoding import SECONDS_MAX
 from valetstore.errors import Denied, Saying
+from valetstore.grants.address import bucket_in_host
 from valetstore.grants.s3 import v2, v4
-from valetstore.grants.s3.address import bucket_in_host
 from valetstore.grants.s3.rules import Rules
 from valetstore.grants.s3.scheme import FUTURE_SECONDS, length_of
 from valetstore.inbound import Inbound

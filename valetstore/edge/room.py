@@ -6,39 +6,38 @@ holds of one upload at most its maximum in each worker; what exceeds the maximum
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable
 
 from valetstore.errors import Denied
-from valetstore.grants.grant import Admission
-from valetstore.storage.uploads import PARTS_MAX, Uploads
+
+Stored = Callable[[Collection[Hashable]], Awaitable[int]]
+"""The bytes of the parts that are stored, those left out that are named."""
 
 
 class Room:
-    """What is on its way in this worker: (part number, bytes) by upload."""
+    """What is on its way in this worker: (part, bytes) by upload."""
 
     def __init__(self) -> None:
-        self._arriving: dict[str, list[tuple[int, int]]] = {}
+        self._arriving: dict[Hashable, list[tuple[Hashable, int]]] = {}
 
     @contextlib.asynccontextmanager
     async def held(
-        self, uploads: Uploads, admission: Admission, number: int, length: int, most: int | None
+        self, upload: Hashable, part: Hashable, length: int, most: int | None, stored: Stored
     ) -> AsyncIterator[None]:
         """While a part of `length` bytes arrives; `most` is what the whole may have. Raises `too_large`."""
         if most is None:
             yield
             return
-        upload_id, entry = admission.intent.upload, (number, length)
-        arriving = self._arriving.setdefault(upload_id, [])
+        entry = (part, length)
+        arriving = self._arriving.setdefault(upload, [])
         arriving.append(entry)
         try:
-            stored, _ = await uploads.parts(admission, upload_id, 0, PARTS_MAX)
-            coming = {number for number, _ in arriving}
             size = sum(count for _, count in arriving)
-            size += sum(part.size for part in stored if part.number not in coming)
+            size += await stored({named for named, _ in arriving})
             if size > most:
                 raise Denied("too_large", f"At most {most} bytes.", size=size, size_max=most)
             yield
         finally:
             arriving.remove(entry)
             if not arriving:
-                self._arriving.pop(upload_id, None)
+                self._arriving.pop(upload, None)

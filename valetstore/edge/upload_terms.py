@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from valetstore.conditions import Conditions
 from valetstore.edge.call import Call
 from valetstore.errors import Denied
 from valetstore.grants.grant import Grant, Intent, Use
@@ -26,6 +27,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `identity`, `subject` and `issued_at` are those of the key that began it, for revocations. `reservation` is the
     use of a limited key, None for others; `until` is when a limited key's upload is over, completed or not.
+    `conditions` and `digests` (by names of `promise.DIGESTS`) are for dialects that say at the beginning what must hold
+    when the whole is published.
     """
 
     identity: bytes
@@ -36,6 +39,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     create_only: bool = False
     reservation: Reservation | None = None
     until: float = 0.0
+    conditions: Conditions = Conditions()
+    digests: tuple[tuple[str, bytes], ...] = ()
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -49,10 +54,19 @@ class Begun(msgspec.Struct, frozen=True):
     terms: Terms
 
 
-def terms_of(call: Call, reservation: Reservation | None) -> bytes:
-    """What the key of this request asks of the upload that it begins."""
+def terms_of(
+    call: Call,
+    reservation: Reservation | None,
+    *,
+    seconds_max: int | None = None,
+    conditions: Conditions = Conditions(),  # noqa: B008 - a frozen value
+    digests: tuple[tuple[str, bytes], ...] = (),
+) -> bytes:
+    """What the key of this request asks of the upload that it begins, which a dialect may end sooner than others."""
     grant, now = call.admission.grant, call.inbound.now
-    until = now + call.services.config.storage.multipart_seconds_max if reservation is not None else 0.0
+    lasting = call.services.config.storage.multipart_seconds_max
+    lasting = lasting if seconds_max is None else min(lasting, seconds_max)
+    until = now + lasting if reservation is not None else 0.0
     return _encode(
         Terms(
             identity=grant.identity,
@@ -63,6 +77,8 @@ def terms_of(call: Call, reservation: Reservation | None) -> bytes:
             create_only=grant.create_only,
             reservation=reservation,
             until=until,
+            conditions=conditions,
+            digests=digests,
         )
     )
 

@@ -1,12 +1,12 @@
-"""What several of S3's documents hold in the same shape: times, owners, text that XML could not carry."""
+"""What documents of several dialects hold in the same shape: times, owners, text that XML could not carry."""
 
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
 from valetstore.audit import rfc3339
-from valetstore.edge.s3.heads import argument_invalid
 from valetstore.edge.xml import Node
+from valetstore.errors import Denied
 from valetstore.inbound import Inbound
 
 OWNER: Final[tuple[Node, ...]] = (("ID", "valetstore"), ("DisplayName", "valetstore"))
@@ -16,8 +16,13 @@ Coded = Callable[[str], str]
 """How a document writes names: as they are, or percent-encoded."""
 
 
+def argument_invalid(said: str, name: str, value: str) -> Denied:
+    """InvalidArgument, naming what was wrong, as S3 and those like it do."""
+    return Denied("parameter_invalid", said).saying("InvalidArgument", said, ArgumentName=name, ArgumentValue=value)
+
+
 def instant(nanoseconds: int) -> str:
-    """A time since the epoch as S3's documents write it: whole seconds, and zeros where S3 has milliseconds."""
+    """A time since the epoch as documents write it: whole seconds, and zeros where the vendors have milliseconds."""
     return rfc3339(nanoseconds // 1_000_000_000)
 
 
