@@ -1,5 +1,6 @@
 """Conditional requests as RFC 9110 section 13 judges them, and the same for reads and writes."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,6 +125,24 @@ def test_an_object_that_is_there(headers: dict[str, str], reading: Outcome, writ
 )
 def test_an_object_that_is_not_there(headers: dict[str, str], outcome: Outcome) -> None:
     assert of(**headers).judge(None, None, is_read=False) is outcome
+
+
+@pytest.mark.parametrize(
+    ("headers", "outcome"),
+    [
+        ({"if_modified_since": http_date(THEN)}, FAILED),
+        ({"if_modified_since": http_date(THEN - 1)}, PROCEED),
+        ({"if_match": TAG, "if_modified_since": http_date(THEN)}, FAILED),
+        ({"if_none_match": '"two"', "if_modified_since": http_date(THEN)}, PROCEED),
+    ],
+)
+def test_a_dialect_may_hold_writes_to_what_http_asks_of_reads(headers: dict[str, str], outcome: Outcome) -> None:
+    """If-Modified-Since; an object that is not there has no time to hold to."""
+    found = msgspec.structs.replace(of(**headers), modified_binds_writes=True)
+    assert found.judge(TAG, THEN, is_read=False) is outcome
+    assert found.judge(TAG, THEN, is_read=True) is of(**headers).judge(TAG, THEN, is_read=True)
+    without = msgspec.structs.replace(found, if_match=None)
+    assert without.judge(None, None, is_read=False) is PROCEED
 
 
 def test_a_dialect_may_have_a_prefix_of_its_own_and_tags_without_quotes() -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,19 @@ import pytest
 from tests.gate import free_port
 from tests.interop.tools import node_modules
 from valetstore import metrics as metrics_module
-from valetstore.edge.s3.calls import _OPERATIONS as OPERATIONS
+from valetstore.edge.azure.calls import _OPERATIONS as AZURE
+from valetstore.edge.azure.codes import SENTENCES as AZURE_SENTENCES
+from valetstore.edge.cloudfront.calls import _OPERATIONS as CLOUDFRONT
+from valetstore.edge.cloudfront.voice import ROWS as CLOUDFRONT_ROWS
+from valetstore.edge.gcs.codes import SENTENCES as GOOGLE_SENTENCES
+from valetstore.edge.s3.calls import _OPERATIONS as S3
+from valetstore.edge.s3.codes import SENTENCES as S3_SENTENCES
+from valetstore.edge.swift.calls import _OPERATIONS as SWIFT
+from valetstore.edge.swift.codes import STATUSES as SWIFT_STATUSES
 from valetstore.errors import REFUSALS
+from valetstore.grants.azure import operations as azure_operations
+from valetstore.grants.gcs import operations as google_operations
+from valetstore.keys.vendor import VENDORS
 from valetstore.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent
@@ -169,10 +181,187 @@ console.log(times[0].status, times[1].headers.get("x-valet-error"));
     assert done.stdout.endswith("a bird\n200 key_used\n")
 
 
-def test_the_operations_that_the_docs_name_are_those_that_are_served() -> None:
-    table = part_text("docs/S3.md", "Operations")
-    named = set(re.findall(r"\b(?:[A-Z][a-z]+){2,}(?:V2)?\b", table.partition("| served")[2].partition("\n\n")[0]))
-    assert named == set(OPERATIONS)
+# What the examples of each file have made, used by whoever was given it; and the last line that must come of it.
+VENDORS_DONE = {
+    "docs/GOOGLE.md": (
+        """
+print(requests.get(download).text, requests.get(download).headers["Content-Disposition"])
+print([requests.put(limited, b"new", headers=conditions).status_code for _ in range(2)])
+print([requests.get(once).headers.get("X-Valet-Error") for _ in range(2)])
+sent = requests.post(form["url"], form["fields"], files={"file": ("dog.txt", b"a dog", "text/plain")})
+whole = requests.get(bucket.blob("film.bin").generate_signed_url(life))
+print(sent.status_code, answer.status_code, len(whole.content))
+""",
+        "a cat attachment; filename=\"cat.txt\"\n[200, 412]\n[None, 'key_used']\n201 200 600000\n",
+    ),
+    "docs/AZURE.md": (
+        """
+print(cat.download_blob().readall(), film.get_blob_properties().size, names)
+try:
+    film.upload_blob(b"another", overwrite=True)
+except Exception as refused:
+    print(refused.error_code)
+try:
+    BlobClient(base, "photos", "cat.txt", credential={"account_name": account, "account_key": secret}).download_blob()
+except Exception as refused:
+    print("SharedKey" in str(refused))
+""",
+        "b'a cat' 5242880 ['cat.txt', 'film.bin']\nStorageErrorCode.UNAUTHORIZED_BLOB_OVERWRITE\nTrue\n",
+    ),
+    "docs/CLOUDFRONT.md": (
+        """
+from urllib.request import urlopen
+for url in (one, any_film):
+    print(urlopen(url).read())
+""",
+        "b'intro.mp4\\n'\nb'trailer.mp4\\n'\n",
+    ),
+    "docs/SWIFT.md": (
+        """
+told = requests.get(download)
+print(told.text, told.headers["Content-Disposition"], requests.get(another).text, requests.put(another).status_code)
+""",
+        'a cat attachment; filename="cat.txt" a cat 401\n',
+    ),
+}
+
+FILMS = """
+valetstore keys create films
+for name in intro.mp4 trailer.mp4 list.m3u8; do
+    echo $name | curl -sf -T - "$(valetstore sign PUT /films/$name --key films)"
+done
+"""
+
+
+@pytest.mark.parametrize("file", VENDORS_DONE)
+def test_a_vendor_s_examples_in_python_open_the_door(file: str, tmp_path: Path) -> None:
+    """The commands and the Python of one file; what they sign downloads, uploads, and is held to its conditions."""
+    port, (code, said) = free_port(), VENDORS_DONE[file]
+    (tmp_path / "example.py").write_text(("".join(blocks(file, "python")) + code).replace(PORT, str(port)))
+    commands = "".join(blocks(file, "sh"))
+    done = run_shell(ready_with(commands, port, f"{sys.executable} example.py"), tmp_path, port)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith(said), done.stdout
+    if file in ("docs/GOOGLE.md", "docs/SWIFT.md"):
+        assert '<form action="' in (tmp_path / "upload.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "said"),
+    [
+        (
+            "docs/GOOGLE.md",
+            """
+console.log(await (await fetch(download)).text(), (await fetch(download)).headers.get("x-valet-error"));
+""",
+            "a bird key_used\n",
+        ),
+        (
+            "docs/CLOUDFRONT.md",
+            """
+for (const path of ["/films/list.m3u8", "/photos/list.m3u8"]) {
+  const answer = await fetch(base + path, { headers: { Cookie: header } });
+  if (answer.ok) console.log((await answer.text()).trim(), answer.status, answer.headers.get("x-valet-error"));
+  else console.log(answer.status, answer.headers.get("x-valet-error"));
+}
+""",
+            "list.m3u8 200 null\n403 path_not_allowed\n",
+        ),
+    ],
+)
+def test_a_vendor_s_examples_in_javascript_open_the_door(file: str, code: str, said: str, tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "node_modules").symlink_to(node_modules())
+    (tmp_path / "example.mjs").write_text(("".join(blocks(file, "js")) + code).replace(PORT, str(port)))
+    making = "".join(line for line in blocks(file, "sh")[0].splitlines(keepends=True) if " app " in line)
+    done = run_shell(ready_with(making, port, "node example.mjs"), tmp_path, port)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith(said), done.stdout
+
+
+def ready_with(commands: str, port: int, last: str) -> str:
+    """A file's own commands, a gateway that runs and has films, and then this one."""
+    ready = f"valetstore serve & until curl -sf http://127.0.0.1:{port}/_valet/ready; do sleep 0.2; done\n"
+    return commands + ready + FILMS + last
+
+
+GOOGLE = {action.name for table in (google_operations._BUCKET, google_operations._OBJECT) for action in table.values()}
+AZURE_ACTIONS = {
+    action.name: action.operation
+    for table in (azure_operations._SERVICE, azure_operations._CONTAINERS, azure_operations._BLOBS)
+    for action in table.values()
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "served"),
+    [
+        ("docs/S3.md", set(S3)),
+        ("docs/GOOGLE.md", GOOGLE),
+        ("docs/AZURE.md", set(AZURE)),
+        ("docs/CLOUDFRONT.md", set(CLOUDFRONT)),
+        ("docs/SWIFT.md", set(SWIFT)),
+    ],
+)
+def test_the_operations_that_the_docs_name_are_those_that_are_served(file: str, served: set[str]) -> None:
+    table = part_text(file, "Operations")
+    assert named(table.partition("| served")[2].partition("\n\n")[0]) == served
+
+
+def named(text: str) -> set[str]:
+    """The operations that a table names."""
+    return set(re.findall(r"\b(?:[A-Z][a-z]+){2,}(?:V2)?\b", text))
+
+
+def test_what_a_profile_s_operations_mean_to_azure_s_clients_is_what_is_judged() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", part_text("docs/AZURE.md", "Keys"), re.MULTILINE))
+    assert {name: operation for operation, row in rows.items() for name in named(row)} == AZURE_ACTIONS
+
+
+CODES = {
+    "docs/S3.md": {code: status for code, (status, _) in S3_SENTENCES.items()},
+    "docs/GOOGLE.md": {code: status for code, (status, _) in GOOGLE_SENTENCES.items()},
+    "docs/AZURE.md": {code: status for code, (status, _) in AZURE_SENTENCES.items()},
+    "docs/CLOUDFRONT.md": {row.code: row.status for row in CLOUDFRONT_ROWS.values()}
+    # Those that a key's own faults have are said where they are found.
+    | dict.fromkeys(("InvalidKey", "MalformedSignature", "MalformedPolicy"), 403),
+}
+
+
+@pytest.mark.parametrize("file", CODES)
+def test_the_vendors_codes_in_the_docs_are_those_that_are_answered(file: str) -> None:
+    rows = re.findall(r"((?:[A-Z]\w+, )*[A-Z]\w+) ([0-9]{3})\b", part_text(file, "Errors"))
+    found = {name: int(status) for names, status in rows for name in names.split(", ")}
+    assert len(found) > 5
+    assert found.items() <= CODES[file].items()
+
+
+def test_swift_s_statuses_in_the_docs_are_those_that_are_answered() -> None:
+    """A row for each status, which names what it stands for."""
+    table = part_text("docs/SWIFT.md", "Errors")
+    for code, said in {
+        "key_used": "401", "ttl_too_long": "401", "type_not_allowed": "415", "too_large": "413", "too_small": "422",
+        "exists": "412", "rate_limited": "429", "replay_unavailable": "503",
+    }.items():  # fmt: skip
+        assert SWIFT_STATUSES[code] == int(said)
+        assert re.search(rf"\b{said}\b", table), code
+
+
+def test_every_dialect_has_its_row_and_its_file() -> None:
+    table = (ROOT / "docs/KEYS.md").read_text().partition("## ")[0]
+    files = {"s3": "S3", "gcs": "GOOGLE", "azure": "AZURE", "cloudfront": "CLOUDFRONT", "swift": "SWIFT"}
+    assert files.keys() == VENDORS.keys()
+    for scheme, name in files.items():
+        assert f"(docs/{name}.md)" in table
+        assert f"--scheme {scheme}" in (ROOT / f"docs/{name}.md").read_text()
+
+
+def test_the_settings_that_the_docs_name_exist() -> None:
+    tables = tomllib.loads((ROOT / "config/full.toml").read_text())
+    found = re.findall(r"`(listen|s3|gcs|cloudfront|swift)\.([a-z0-9-]+)`", (ROOT / "docs/OPERATIONS.md").read_text())
+    assert found
+    for table, name in found:
+        assert name in tables[table]
 
 
 def test_profiles_and_a_rotation_as_the_docs_show_them(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ class Conditions(msgspec.Struct, frozen=True):
     if_none_match: tuple[str, ...] | None = None
     if_modified_since: int | None = None
     if_unmodified_since: int | None = None
+    modified_binds_writes: bool = False
+    """Whether If-Modified-Since holds writes too: there are dialects that have it so, unlike HTTP."""
 
     @classmethod
     def of(cls, inbound: Inbound, prefix: str = "", *, bare_tags: bool = False) -> "Conditions":
@@ -66,8 +68,13 @@ class Conditions(msgspec.Struct, frozen=True):
         if self.if_none_match is not None:
             if etag is not None and _matches_weakly(self.if_none_match, etag):
                 return Outcome.NOT_MODIFIED if is_read else Outcome.FAILED
-        elif is_read and self.if_modified_since is not None and modified is not None:
-            return Outcome.NOT_MODIFIED if modified <= self.if_modified_since else Outcome.PROCEED
+        elif (
+            self.if_modified_since is not None
+            and modified is not None
+            and modified <= self.if_modified_since
+            and (is_read or self.modified_binds_writes)
+        ):
+            return Outcome.NOT_MODIFIED if is_read else Outcome.FAILED
         return Outcome.PROCEED
 
 

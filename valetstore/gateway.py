@@ -18,7 +18,7 @@ from valetstore.grants.scheme import Scheme
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
 from valetstore.pasted import prove
-from valetstore.policy.bounds import SKEW_SECONDS_MAX
+from valetstore.policy.bounds import SKEW_SECONDS_MAX, grant_end
 from valetstore.policy.budget import BudgetBook, Budgets, charges_of
 from valetstore.policy.request import enforce, enforce_further, enforce_holding
 from valetstore.policy.revocation import RevocationTable
@@ -187,8 +187,8 @@ def whole_use(grant: Grant, inbound: Inbound) -> Use | None:
         uses = 1
     if uses is None:
         return None
-    keep_until = grant.not_after + SKEW_SECONDS_MAX
-    return Use(grant.identity, uses, 0, str(inbound.peer or ""), keep_until, _useful_from(grant))
+    # What was given back may be a session, which ends before the key that began it.
+    return Use(grant.identity, uses, 0, str(inbound.peer or ""), grant_end(grant), _useful_from(grant))
 
 
 def _useful_from(grant: Grant) -> float | None:

@@ -21,6 +21,10 @@ max-age-seconds = 77
 
 [[buckets.app.cors]]
 origins = ["https://*.example.net", "http://localhost:*"]
+
+[[buckets.forms.cors]]
+origins = ["https://app.example.org"]
+methods = ["POST"]
 """
 
 
@@ -165,3 +169,11 @@ def test_an_origin_is_never_echoed_with_a_line_end(gate: Gate) -> None:
         b"Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: a\x0b\r\n\r\n"
     )
     assert b"\x0b" not in raw
+
+
+def test_the_preflight_of_swifts_form_goes_by_the_containers_rules(gate: Gate) -> None:
+    """A page that shows how much has been sent makes its browser ask first, of a path that carries no key."""
+    allowed = preflight(gate, "/v1/AUTH_a/forms/2026", "https://app.example.org", "POST")
+    assert allowed.status == 204
+    assert allowed.headers["access-control-allow-origin"] == "https://app.example.org"
+    assert preflight(gate, "/v1/AUTH_a/forms/2026", "https://other.example", "POST").code == "cors_not_allowed"

@@ -1,6 +1,7 @@
 """HTTP that should not be: refused in a bounded way, never a 5xx, never told back, never logged at length."""
 
 import re
+import secrets
 import time
 from collections.abc import Iterator
 
@@ -309,3 +310,16 @@ def test_the_log_is_one_line_for_each_malformed_request(door: Door, gate: Gate) 
     lines = gate.log.splitlines()[before:]
     assert len(lines) == 5
     assert all(re.fullmatch(r"valetstore: INFO: request_malformed: \w+ from [\w.:]+", line) for line in lines)
+
+
+@pytest.mark.parametrize("name", ["Signature", "X-Goog-Signature", "temp_url_sig", "sig", "upload_id"])
+def test_a_vendors_key_whose_question_mark_was_escaped_reaches_no_file(door: Door, gate: Gate, name: str) -> None:
+    """It is in the path as a whole, and opens what it was signed for."""
+    secret = secrets.token_hex(32)
+    for mark, equals in (("%3F", "="), ("%3f", "%3D"), ("%253F", "%253D"), ("&", "=")):
+        assert first(door, head("GET", f"/v1/a/c/o{mark}se{equals}1&{name}{equals}{secret}")).status < 500
+    # The path as it arrived: nobody has read it.
+    assert first(door, head("GET", f"/v1/a/c/o%3F{name}={secret}", "Host: a b", host=None)).status == 400
+    gate.audit()  # its writer has caught up
+    for path in written(gate):
+        assert secret.encode() not in path.read_bytes(), path.name

@@ -156,13 +156,16 @@ def cloudfront(key: dict[str, Any], base: str, *, cookie: bool) -> Signer:
         return private.sign(message, padding.PKCS1v15(), hashes.SHA1())
 
     signer = CloudFrontSigner(key["key_pair_id"], rsa_signer)
-    ends = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=SECONDS)
+
+    def end() -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=SECONDS)
 
     def url(bucket: str, name: str) -> Request:
-        return Request("GET", signer.generate_presigned_url(f"{base}/{bucket}/{quote(name)}", date_less_than=ends), {})
+        made = signer.generate_presigned_url(f"{base}/{bucket}/{quote(name)}", date_less_than=end())
+        return Request("GET", made, {})
 
     def with_cookies(bucket: str, name: str) -> Request:
-        policy = signer.build_policy(f"{base}/{bucket}/*", ends).encode()
+        policy = signer.build_policy(f"{base}/{bucket}/*", end()).encode()
         pairs = {
             "CloudFront-Policy": _cloudfront_base64(policy),
             "CloudFront-Signature": _cloudfront_base64(rsa_signer(policy)),

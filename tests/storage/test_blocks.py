@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from valetstore.config import Bucket, Storage
 from valetstore.errors import Denied
 from valetstore.storage.disk import DiskStore
 from valetstore.storage.multipart import block
-from valetstore.storage.multipart.shelf import blocks_id
+from valetstore.storage.multipart.shelf import BEING_MADE, BEING_REMOVED, RECORD, blocks_id, new_id
 from valetstore.storage.uploads import Staged
 
 from .admissions import admitted
@@ -134,6 +135,37 @@ def test_a_block_into_a_bucket_that_went_meanwhile_is_refused(tmp_path: Path) ->
         await client.store.buckets.delete(admitted("delete", "b"))
         assert await code_of(late.publish(NONE, create_only=False)) == "not_found"
         await late.abort()
+
+    run(store_at(tmp_path), story)
+
+
+@pytest.mark.parametrize("moment", ["the record is written", "it gets its name"])
+def test_a_bucket_that_goes_leaves_nothing_half_of_what_is_being_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Another process makes the folder of a name's blocks while the bucket goes, and is done with the next step."""
+    unnamed = folder_of(tmp_path, "y").parent / (new_id() + BEING_MADE)
+    unnamed.mkdir(parents=True)
+    (unnamed / RECORD).write_bytes(b"record")
+    rmdir = os.rmdir
+
+    def late(path: str, *, dir_fd: int | None = None) -> None:
+        with suppress(FileNotFoundError):
+            if moment == "it gets its name" and unnamed.name in path:
+                unnamed.rename(folder_of(tmp_path, "x"))
+            elif path.endswith((BEING_MADE, BEING_REMOVED)):
+                os.close(os.open(f"{path}/{RECORD}", os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=dir_fd))
+        rmdir(path, dir_fd=dir_fd)
+
+    async def story(client: Client) -> None:
+        await client.store.buckets.create(admitted("write", "b"))
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "rmdir", late)
+            await client.store.buckets.delete(admitted("delete", "b"))
+        await client.store.buckets.create(admitted("write", "b"))
+        parts = Blocking(client, "x")
+        await parts.put("AA", b"a")
+        assert await parts.labels() == ["AA"]
 
     run(store_at(tmp_path), story)
 

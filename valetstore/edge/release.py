@@ -1,7 +1,8 @@
 """POST /_valet/release: whoever holds a key gives it back, and nobody can use it again.
 
 Rule 1: it takes the key itself, and no other right. So whoever holds a link that many share can end it for all.
-Rule 2: a key with limited uses is spent, like one that was used up; any other is revoked until its own end.
+Rule 2: a key with limited uses is spent, like one that was used up; any other is revoked until its own end, and so is
+one whose uploads go on by a session of their own.
 """
 
 from collections.abc import Callable
@@ -47,7 +48,8 @@ class Releases:
         use = whole_use(grant, inbound)
         if use is not None:
             await self._gateway.replay.spend(use, inbound.now)
-        else:
+        # An upload that the key began has taken its use, and goes on without another.
+        if use is None or grant.outlived_by:
             end = grant_end(grant)
             entry = Revocation("", "key", grant.identity.hex(), expires_at=end, reason=REASON, by=who(grant))
             await self._revocations.add(entry)

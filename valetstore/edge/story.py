@@ -27,7 +27,7 @@ _SUSPECT: Final = re.compile(
     r"eyJ|[=?]|%3d|bearer|sharedkey|aws|['\"]|valet1\.|x-(?:amz|goog|auth|valet)-", re.IGNORECASE
 )
 # What a signed URL or a session token has, and hardly a file: a client has escaped the `?` before them.
-_KEYED: Final = re.compile(r"signature(?:=|%3d)|x-amz-security-token|valet1\.", re.IGNORECASE)
+_KEYED: Final = re.compile(r"(?:signature|sig|upload_id)(?:=|%3d)|x-amz-security-token|valet1\.", re.IGNORECASE)
 
 _KNOWN = ("dialect", "operation", "signing_key", "key_identity", "subject", "ctx")
 

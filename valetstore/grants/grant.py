@@ -181,8 +181,9 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
     `identity` names the key for single use, revocation and the audit; it is derived from what is verified, never from
     the key's text. `outlived_by` is for how many seconds at most what it begins may go on after its end, as an upload
-    in chunks does; so long its revocation counts. `uses` counts all operations together; how many an operation has is
-    `uses_for`. `budget` is the key's own, `shared_budget` that of all keys of its signing key.
+    in chunks does, and whatever else its identity names: so long its revocation counts. `uses` counts all operations
+    together; how many an operation has is `uses_for`. `budget` is the key's own, `shared_budget` that of all keys of
+    its signing key.
     """
 
     scheme: str

@@ -177,11 +177,14 @@ def encode(text: str, safe: str = "") -> bytes:
     return quote(text, safe=safe).encode()
 
 
-@lru_cache(maxsize=4096)
 def moment_of(stamp: str) -> int | None:
     """`20261121T162318Z` as seconds since the epoch; None where it is no such date."""
-    if not _STAMP.fullmatch(stamp):
-        return None
+    # Only what has this shape is remembered: anybody may send thousands of texts as long as a request line.
+    return _moment(stamp) if _STAMP.fullmatch(stamp) else None
+
+
+@lru_cache(maxsize=4096)
+def _moment(stamp: str) -> int | None:
     try:
         return int(datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
     except ValueError:

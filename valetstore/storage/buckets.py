@@ -5,6 +5,7 @@ store would refuse, the others OSError too.
 Rule 2: a bucket that goes takes along what is kept about it, and the unfinished uploads into it.
 """
 
+import errno
 import math
 import os
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from valetstore.storage.listing import walk
 from valetstore.storage.locks import Locks
 from valetstore.storage.multipart import keeping
 from valetstore.storage.multipart.part import Bench
-from valetstore.storage.multipart.shelf import UPLOADS, Shelf
+from valetstore.storage.multipart.shelf import BEING_REMOVED, UPLOADS, Shelf
 from valetstore.storage.quota import Quota
 from valetstore.storage.roots import Root, Roots
 from valetstore.storage.state import State
@@ -87,13 +88,24 @@ def remove_bucket(roots: Roots, root: Root, settings: BucketSettings, bench: Ben
 def _give_up_uploads(bench: Bench, root: Root) -> None:
     for parent in bench.shelf.parents(root):
         for upload_id, ending in bench.shelf.folders(parent, root.bucket):
-            closed = upload_id + ending if ending else keeping.close(bench, root, parent, upload_id)
+            # One that is being made is closed as well: who makes it gets it whole, or finds it gone.
+            folder = upload_id + ending
+            closed = folder if ending == BEING_REMOVED else keeping.close(bench, root, parent, folder)
             if closed:
-                keeping.clear(bench, root, parent, closed, math.inf)
+                _clear(bench, root, parent, closed)
         with suppress(OSError):  # one that begins just now
             os.rmdir(f"{parent}/{UPLOADS}/{root.bucket}")
             if parent != bench.shelf.state:  # which all buckets share
                 os.rmdir(f"{parent}/{UPLOADS}")
+
+
+def _clear(bench: Bench, root: Root, parent: str, closed: str) -> None:
+    try:
+        keeping.clear(bench, root, parent, closed, math.inf)
+    except OSError as error:
+        # Who was making it has put its record there just now: what is left of it is collected.
+        if error.errno != errno.ENOTEMPTY:
+            raise
 
 
 def _remove_empty_folders(path: str) -> None:

@@ -31,7 +31,13 @@ def signed(
     return made
 
 
-def post(user: Account, fields: Mapping[str, str], data: bytes | None = DATA, filename: str = "a.png") -> Answer:
+def post(
+    user: Account,
+    fields: Mapping[str, str],
+    data: bytes | None = DATA,
+    filename: str = "a.png",
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
     """Send a form."""
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
@@ -41,7 +47,8 @@ def post(user: Account, fields: Mapping[str, str], data: bytes | None = DATA, fi
         head = f'Content-Disposition: form-data; name="file"; filename="{filename}"\r\nContent-Type: image/png\r\n\r\n'
         parts += [f"--{BOUNDARY}\r\n{head}".encode(), data, b"\r\n"]
     body = b"".join([*parts, f"--{BOUNDARY}--\r\n".encode()])
-    return user.gate.ask("POST", f"/{BUCKET}", body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
+    kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    return user.gate.ask("POST", f"/{BUCKET}", body, {**kind, **(headers or {})})
 
 
 def test_a_form_uploads_its_file(google: Accounts) -> None:
@@ -97,6 +104,15 @@ def test_a_form_may_only_make(google: Accounts) -> None:
     refused(post(user, fields), "PreconditionFailed", 412, "exists")
     narrow = google(Profile(create_only=True))
     refused(post(narrow, signed(narrow, "form/new")), "PreconditionFailed", 412, "exists")
+
+
+@pytest.mark.parametrize("condition", [{"If-None-Match": "*"}, {"x-goog-if-generation-match": "0"}])
+def test_conditions_in_the_head_of_a_form_hold(google: Accounts, condition: dict[str, str]) -> None:
+    user = google()
+    fields = signed(user, f"form/{min(condition)}")
+    assert post(user, fields, b"one", headers=condition).status == 204
+    assert post(user, fields, b"two", headers=condition).status == 412
+    assert post(user, fields, b"three").status == 204
 
 
 def test_a_form_s_profile_holds(google: Accounts) -> None:

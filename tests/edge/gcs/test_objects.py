@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from tests.edge.gcs.conftest import Accounts, crc32c_of, md5_of, refused
+from tests.edge.gcs.conftest import Accounts, Session, crc32c_of, md5_of, refused
 from tests.gate import Answer, Gate
 
 BODY = b"hello, bucket"
@@ -125,6 +125,36 @@ def test_generations_are_compared_with_the_present_state(google: Accounts) -> No
     generation = second.headers["x-goog-generation"]
     assert user.ask("DELETE", "gen/match", headers={"x-goog-if-generation-match": generation}).status == 204
     refused(user.ask("GET", "gen/match"), "NoSuchKey", 404, "not_found")
+
+
+@pytest.mark.parametrize("unsigned", [{"If-Match": "*"}, {"If-Unmodified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}])
+def test_conditions_that_nobody_signed_do_not_unbind_a_write_from_its_generation(
+    google: Accounts, unsigned: dict[str, str]
+) -> None:
+    user, name = google(), "gen/bound"
+    match = {"x-goog-if-generation-match": user.ask("PUT", name, b"one").headers["x-goog-generation"]}
+    begin = {"x-goog-resumable": "start", **match, **unsigned}
+    answer = user.gate.ask("POST", user.url("RESUMABLE", name, match), b"", begin)
+    assert answer.status == 201, answer.body
+    assert user.ask("PUT", name, b"two").status == 200
+    refused(
+        Session(user.gate, answer.headers["location"]).put(b"three"), "PreconditionFailed", 412, "precondition_failed"
+    )
+    assert user.body(name) == b"two"
+
+
+def test_a_generation_and_http_s_own_conditions_must_all_hold(google: Accounts) -> None:
+    user, name = google(), "gen/both"
+    match = {"x-goog-if-generation-match": user.ask("PUT", name, b"one").headers["x-goog-generation"]}
+    for further in (
+        {"If-Match": '"other"'},
+        {"If-None-Match": "*"},
+        {"If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"},
+    ):
+        for method in ("PUT", "DELETE"):
+            answer = user.ask(method, name, b"x" if method == "PUT" else None, match, further)
+            refused(answer, "PreconditionFailed", 412, "precondition_failed")
+    assert user.body(name) == b"one"
 
 
 def test_a_generation_in_the_url_is_the_one_there_is(google: Accounts) -> None:

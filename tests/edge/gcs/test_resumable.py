@@ -156,6 +156,16 @@ def test_another_unit_is_refused(google: Accounts) -> None:
     refused(answer, "InvalidArgument", 400, "parameter_invalid")
 
 
+def test_of_a_body_that_is_longer_than_its_range_nothing_is_kept(google: Accounts) -> None:
+    user = google()
+    session = user.begin("longer")
+    for span in (f"0-{QUANTUM - 1}/*", "0-99/100"):
+        answer = session.put(iter([bytes(QUANTUM)] * 4), span)
+        refused(answer, "InvalidArgument", 400, "parameter_invalid")
+        assert session.persisted() == 0
+    assert session.put(iter([b"x" * 50] * 2), "0-99/100").status == 200
+
+
 def test_a_question_has_no_body(google: Accounts) -> None:
     session = google().begin("question")
     refused(session.put(b"x", "*/*"), "InvalidArgument", 400, "parameter_invalid")

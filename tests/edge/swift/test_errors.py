@@ -84,6 +84,9 @@ def test_a_realm_is_an_account_and_nothing_else() -> None:
         (inbound("/v1", "POST", FORM), "s3"),
         (inbound("/v1/", "POST", FORM), "s3"),
         (inbound("/v1/A/c/o"), None),
+        (inbound("/v1/A/c/o", "OPTIONS", (b"Access-Control-Request-Method", b"POST")), "swift"),
+        (inbound("/v1/A/c/o", "OPTIONS", (b"Access-Control-Request-Method", b"PUT")), None),
+        (inbound("/v1/A/c/o?uploads", "OPTIONS", (b"Access-Control-Request-Method", b"POST")), None),
         (inbound("/_valet/live?temp_url_sig=x"), None),
     ],
 )

@@ -194,7 +194,7 @@ def test_a_body_in_chunks_needs_no_length_and_any_other_does(swift: Accounts, ga
         ("Content-Range", 400),
     ],
 )
-@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
 def test_what_is_not_done_here_is_refused_and_not_passed_over(
     swift: Accounts, method: str, header: str, status: int
 ) -> None:

@@ -16,7 +16,7 @@ from valetstore import pasted
 from valetstore.config import RESUMABLE_SECONDS_MAX
 from valetstore.encoding import b64url_decode, b64url_encode
 from valetstore.errors import Denied
-from valetstore.gateway import use_of
+from valetstore.gateway import use_of, whole_use
 from valetstore.grants.gcs import Gcs, session
 from valetstore.grants.grant import Grant, Profile, Scope
 from valetstore.inbound import Inbound
@@ -179,6 +179,23 @@ def test_the_url_that_begins_one_can_be_pasted_to_revoke_it() -> None:
     grant = pasted.prove(signed("PUT"), [Gcs(RULES)], ring(), time.time()).grant
     assert grant_end(grant) < grant.not_after + DAY
     assert pasted.prove(chunk_url(token()), [Gcs(RULES)], ring(), time.time()).grant.signing_key == "account"
+
+
+@pytest.mark.parametrize("version", ["v4", "v2"])
+def test_a_session_that_is_pasted_revokes_its_key_and_all_that_this_one_begins(version: str) -> None:
+    inbound = arriving("POST", signed("RESUMABLE", version=version), {"x-goog-resumable": "start"})
+    grant = admitted(inbound)
+    # It ends long before the key does, and that one may begin others until its own end.
+    text = session.seal(ring(), session.begun(grant, KEY, "upload-1", ring(), now=inbound.now, seconds=60))
+    found = pasted.prove(chunk_url(text), [Gcs(RULES)], ring(), inbound.now).grant
+    assert found.identity == grant.identity
+    assert found.not_after < grant.not_after
+    assert grant_end(found) >= grant_end(grant)
+    # Given back, it is remembered as long.
+    once = msgspec.structs.replace(found, uses=1)
+    use = whole_use(once, chunk(text))
+    assert use is not None
+    assert use.keep_until >= grant_end(grant)
 
 
 def test_a_revocation_by_date_is_kept_as_long_as_sessions_may_go_on() -> None:

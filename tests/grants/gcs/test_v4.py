@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import sys
 import time
 from typing import Any
 
@@ -138,6 +139,14 @@ def test_the_last_second_is_valid() -> None:
     grant = admitted(arriving("GET", url, now=issued + 60))
     assert (grant.issued_at, grant.not_after) == (issued, math.nextafter(issued + 60, math.inf))
     assert refusal(arriving("GET", url, now=issued + 60.001)).code == "key_expired"
+
+
+def test_what_is_no_date_is_not_remembered() -> None:
+    """Dates are read once and kept, and anybody may send thousands of texts as long as a request line."""
+    text = "2" * 8000 + "Z"
+    before = sys.getrefcount(text)
+    assert moment_of(text) is None
+    assert sys.getrefcount(text) == before
 
 
 def test_a_date_may_be_a_quarter_of_an_hour_ahead() -> None:

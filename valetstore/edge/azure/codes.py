@@ -46,6 +46,10 @@ SENTENCES: Final[Mapping[str, tuple[int, str]]] = {
         "The committed block count cannot exceed the maximum limit of 50,000 blocks.",
     ),
     "BlockListTooLong": (400, "The block list may not contain more than 50,000 blocks."),
+    "BothCrc64AndMd5HeaderPresent": (
+        400,
+        "Both x-ms-content-crc64 header and Content-MD5 header are present.",
+    ),
     "ConditionHeadersNotSupported": (400, "Condition headers are not supported."),
     "ConditionNotMet": (412, "The condition specified using HTTP conditional header(s) is not met."),
     "ContainerAlreadyExists": (409, "The specified container already exists."),

@@ -20,10 +20,14 @@ class Promised:
     """What a head promises of its body beyond what `BodyRules` holds it to. Raises `parameter_invalid`."""
 
     def __init__(self, inbound: Inbound, *, is_blob: bool = True) -> None:
-        promised_md5(inbound, "content-md5")  # `BodyRules` checks it; here it is told apart from other headers
+        md5 = promised_md5(inbound, "content-md5")  # `BodyRules` checks it; here it is told apart from other headers
         # Of a body that is the whole blob this is its MD5 as well; of blocks it is nobody's.
         self._md5 = promised_md5(inbound, "x-ms-blob-content-md5") if is_blob else None
         self._crc64 = promised_crc64(inbound)
+        if md5 is not None and self._crc64 is not None:
+            raise Denied("parameter_invalid", "A body is proven by an MD5 or a CRC64, not by both.").saying(
+                "BothCrc64AndMd5HeaderPresent"
+            )
         self._crc64_text = inbound.header("x-ms-content-crc64") or ""
 
     @property

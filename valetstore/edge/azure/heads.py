@@ -32,6 +32,8 @@ _KEPT: Final = ("cache-control", "content-disposition", "content-encoding", "con
 _META_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
 
 _UNSERVED: Final = (
+    # RFC 9110 section 14.4: what would replace the whole by a part. `curl -C` sends it.
+    "content-range",
     "x-ms-acl",
     "x-ms-blob-content-length",
     "x-ms-blob-sequence-number",
@@ -141,13 +143,9 @@ def conditions_of(inbound: Inbound) -> Conditions:
 
 
 def write_conditions(inbound: Inbound) -> Conditions:
-    """A write's. Unlike HTTP, Azure holds writes to If-Modified-Since too: here it is refused, not passed over."""
+    """A write's. Unlike HTTP, Azure holds writes to If-Modified-Since too. Raises `parameter_invalid`."""
     conditions = conditions_of(inbound)
-    if conditions.if_modified_since is not None and conditions.if_none_match is None:
-        raise Denied("not_implemented", "A write may not be made to depend on If-Modified-Since.").saying(
-            "ConditionHeadersNotSupported"
-        )
-    return conditions
+    return msgspec.structs.replace(conditions, modified_binds_writes=conditions.if_modified_since is not None)
 
 
 def refuse_leases(inbound: Inbound) -> None:

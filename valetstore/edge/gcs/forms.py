@@ -20,6 +20,7 @@ from valetstore.errors import Denied
 from valetstore.grants.gcs.form import fields_of
 
 _RENAMED: Final = {"acl": "x-goog-acl"}
+_CONDITIONS: Final = (b"if-", b"x-goog-if-")
 _OF_THE_KEY: Final = frozenset({"x-goog-algorithm", "x-goog-credential", "x-goog-date", "x-goog-signature"})
 
 
@@ -29,7 +30,8 @@ async def post_object(call: Call) -> Reply:
     fields = fields_of(inbound)
     if form is None:
         raise Denied("internal_error", reason="the form was not opened")
-    described = as_headers(fields, inbound, "x-goog-", _RENAMED, _OF_THE_KEY)
+    conditions_sent = tuple(pair for pair in inbound.headers if pair[0].lower().startswith(_CONDITIONS))
+    described = as_headers(fields, inbound, "x-goog-", _RENAMED, _OF_THE_KEY).with_headers(conditions_sent)
     refuse_unserved(inbound)
     refuse_unserved(described)
     # What the object must be is said by the form; a digest in the head would be one of the whole body.

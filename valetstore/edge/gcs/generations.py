@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from valetstore.conditions import ANY, Conditions
+from valetstore.conditions import ANY, Conditions, Outcome
 from valetstore.edge.nodes import argument_invalid
 from valetstore.edge.replies import Header
 from valetstore.encoding import wire_int
@@ -66,9 +66,17 @@ class Wanted(msgspec.Struct, frozen=True):
             raise Denied("precondition_failed")
         if info is None:
             return msgspec.structs.replace(conditions, if_none_match=ANY)
-        if conditions.if_match is not None:
-            return conditions  # they name a state themselves
-        return msgspec.structs.replace(conditions, if_match=(info.etag,))
+        return bound_to(info, conditions)
+
+
+def bound_to(info: ObjectInfo, conditions: Conditions) -> Conditions:
+    """A write's conditions for this state alone, for which they hold now: what else they would allow may be unsigned.
+
+    Raises `precondition_failed`.
+    """
+    if conditions.judge(info.etag, info.modified, is_read=False) is Outcome.FAILED:
+        raise Denied("precondition_failed")
+    return msgspec.structs.replace(conditions, if_match=(info.etag,))
 
 
 def wanted_by(inbound: Inbound) -> Wanted:

@@ -51,7 +51,8 @@ def _check_hashes(call: Call, piece: Piece, hashes: Mapping[str, bytes]) -> None
 async def receive_piece(call: Call, found: Begun, piece: Piece, parts: list[Part], whole: BodyRules) -> int:
     """Take it in, and keep what can be kept of it if it is cut; how many bytes of the object are there then.
 
-    `whole` is what the object must be. Raises `too_large`, `conflict`, and what `receive` and storage raise.
+    `whole` is what the object must be. Raises `too_large`, `parameter_invalid` (more came than the head says),
+    `conflict`, and what `receive` and storage raise.
     """
     limits, exchange = call.services.config.limits, call.exchange
     persisted = sum(part.size for part in parts)
@@ -59,6 +60,8 @@ async def receive_piece(call: Call, found: Begun, piece: Piece, parts: list[Part
     rules = BodyRules(0, max(most - piece.first, 0), ())
     if piece.length is not None:
         rules.check_so_far(piece.length)
+        # A body in HTTP's own chunks may be longer than its range: what lies behind that is no part of the object.
+        rules = BodyRules(0, piece.length, ())
     chunks = Chunks(call, parts, persisted - piece.first)
     free = Lease(call.services.gateway.replay, None, time.time)
     call.on_admitted()
@@ -68,6 +71,8 @@ async def receive_piece(call: Call, found: Begun, piece: Piece, parts: list[Part
             with call.services.transfers.moving("in"):
                 await receive(exchange, BodySource(exchange, piece.length), rules, chunks, free, limits)
         except (Denied, ConnectionError) as error:
+            if piece.length is not None and isinstance(error, Denied) and error.code == "too_large":
+                raise Denied("parameter_invalid", "The body is longer than what was announced of it.") from None
             if not isinstance(error, Denied) or error.code in _CUT_SHORT:
                 await chunks.cut()
             raise

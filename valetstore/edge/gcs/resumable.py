@@ -74,8 +74,19 @@ async def put_chunk(call: Call) -> Reply:
     hashes = promised_hashes(inbound)
     if (done := await _done(call)) is not None:
         return Reply(200, written_headers(done))
+    try:
+        return await _put(call, piece, hashes)
+    except Denied as denied:
+        # Another request may have completed it since.
+        if denied.code != "upload_not_found" or (done := await _done(call)) is None:
+            raise
+    return Reply(200, written_headers(done))
+
+
+async def _put(call: Call, piece: Piece | Question, hashes: Mapping[str, bytes]) -> Reply:
+    """See `put_chunk`, of a session that is not whole. Raises `upload_not_found`."""
     found = await begun(call)
-    check_in_force(call, found, inbound.now)
+    check_in_force(call, found, call.inbound.now)
     parts = await _parts(call)
     if isinstance(piece, Question):
         await pass_over(call)

@@ -7,7 +7,7 @@ import msgspec
 from valetstore.conditions import Conditions, Outcome
 from valetstore.edge.assembling import present_info
 from valetstore.edge.call import Call
-from valetstore.edge.gcs.generations import Wanted, check_generation, wanted_by
+from valetstore.edge.gcs.generations import Wanted, bound_to, check_generation, wanted_by
 from valetstore.edge.gcs.heads import (
     KEPT_DIGESTS,
     conditions_of,
@@ -61,8 +61,8 @@ async def delete_object(call: Call) -> Reply:
             raise Denied("not_found")
         check_generation(inbound, info)
         conditions = wanted_by(inbound).for_write(info, conditions_of(inbound))
-        if inbound.parameter("generation") and conditions == Conditions():
-            conditions = Conditions(if_match=(info.etag,))
+        if inbound.parameter("generation"):
+            conditions = bound_to(info, conditions)
         if conditions.judge(info.etag, info.modified, is_read=False) is Outcome.FAILED:
             raise Denied("precondition_failed")
         await lease.committing()

@@ -19,7 +19,7 @@ from valetstore.edge.swift.codes import (
     TEMP_URL_INVALID,
 )
 from valetstore.errors import Denied, Saying
-from valetstore.grants.swift.address import place_of
+from valetstore.grants.swift.address import is_form_path, place_of
 from valetstore.grants.swift.formpost import WORDS as FORM_WORDS
 from valetstore.grants.swift.tempurl import MARKS
 from valetstore.inbound import Inbound
@@ -44,8 +44,8 @@ def carries(inbound: Inbound) -> bool:
 
 
 def hints(inbound: Inbound) -> bool:
-    """Whether a request without a key is Swift's: what only its clients send."""
-    return any(name.lower().startswith(_HEADERS) for name, _ in inbound.headers)
+    """Whether a request without a key is Swift's: what only its clients send, and what asks before a form."""
+    return _asks_for_form(inbound) or any(name.lower().startswith(_HEADERS) for name, _ in inbound.headers)
 
 
 def refusal(denied: Denied, inbound: Inbound, request_id: str) -> Reply:
@@ -83,6 +83,12 @@ def saying_of(denied: Denied, inbound: Inbound) -> Saying:
 def traced(request_id: str) -> list[Header]:
     """How Swift's clients know a request again in a log."""
     return [("X-Trans-Id", request_id), ("X-Openstack-Request-Id", request_id)]
+
+
+def _asks_for_form(inbound: Inbound) -> bool:
+    """Whether this is the preflight of a form: no other dialect has a POST to an object without a query."""
+    asked = inbound.header("access-control-request-method")
+    return inbound.method == "OPTIONS" and asked == "POST" and is_form_path(inbound)
 
 
 def _page(said: Saying) -> str:

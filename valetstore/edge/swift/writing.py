@@ -62,7 +62,11 @@ async def delete_object(call: Call) -> Reply:
     return Reply(204, [HTML])
 
 
-async def post_object(_call: Call) -> Reply:
-    """New metadata for an object that is there. Objects keep theirs until they are replaced: not served."""
+async def post_object(call: Call) -> Reply:
+    """New metadata for an object that is there. Objects keep theirs until they are replaced: not served.
+
+    What a TempURL never allows is refused as Swift refuses it.
+    """
+    refuse_unserved(call.inbound)
     said = "An object's metadata is set by its upload and not changed later: upload it again."
     raise Denied("not_implemented", said)

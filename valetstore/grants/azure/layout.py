@@ -9,6 +9,7 @@ Sources: Azure Storage REST reference, "Create a service SAS" (version by versio
 """
 
 import re
+import string
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -20,7 +21,9 @@ _RESPONSE: Final = ("rscc", "rscd", "rsce", "rscl", "rsct")
 
 _OBJECT_STORE: Final = {"sv": "2023-11-03", "sp": "", "st": "", "se": "", "sr": "b", "sig": ""}
 _OPENDAL: Final = {"sv": "2020-12-06", "sp": "racwd", "se": "", "sr": "b", "sig": ""}
-_ESCAPE: Final = re.compile("%[0-9A-Fa-f]{2}", re.ASCII)
+_ESCAPE: Final = re.compile("%([0-9A-Fa-f]{2})", re.ASCII)
+# RFC 3986 section 2.3: what no URL has to escape. A slash is none of its escapes either.
+_NEVER_ESCAPED: Final = frozenset(string.ascii_letters + string.digits + "-._~/")
 
 
 def strings_to_sign(claim: Claim, address: Address, inbound: Inbound) -> Iterator[bytes]:
@@ -111,5 +114,11 @@ def _is_by(claim: Claim, signer: Mapping[str, str]) -> bool:
 
 
 def _is_encoded(text: str) -> bool:
-    """Whether this can be how object_store writes a name in a URL: it never encodes a slash."""
-    return _ESCAPE.search(text) is not None and "%2f" not in text.lower()
+    """Whether this can be how object_store writes a name in a URL: only what has to be, and in capitals.
+
+    Of any other spelling it would be a name that others sign as it is: `a%62` is not its `ab`.
+    """
+    escapes = _ESCAPE.findall(text)
+    return bool(escapes) and all(
+        escape == escape.upper() and chr(int(escape, 16)) not in _NEVER_ESCAPED for escape in escapes
+    )

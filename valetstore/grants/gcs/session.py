@@ -9,11 +9,13 @@ Sources: Google Cloud, "Resumable uploads" (the session URI acts as an authentic
 """
 
 import hmac
+import math
 import re
 from typing import Final
 
 import msgspec
 
+from valetstore.config import RESUMABLE_SECONDS_MAX
 from valetstore.encoding import b64url_decode, b64url_encode
 from valetstore.errors import Denied
 from valetstore.grants.grant import Grant, Proof, Scope
@@ -40,9 +42,9 @@ class Session(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
     `upload` is storage's id of it; `bucket` and `name` are where it goes. `key_id` and `key_name` are the signing key's
     in the ring (`SigningKey.record.id`, `.name`), `identity` is that of the key that began it, in hexadecimal digits,
-    `issued_at` when that one was signed. What binds the whole object: `length_min` and `length_max` in bytes (both ends
-    included), `create_only`, `content_type` as the object will have it. `networks` are the groups from which its chunks
-    may come: of each group one must hold the client's address.
+    `issued_at` when that one was signed, `key_not_after` its end. What binds the whole object: `length_min` and
+    `length_max` in bytes (both ends included), `create_only`, `content_type` as the object will have it. `networks` are
+    the groups from which its chunks may come: of each group one must hold the client's address.
     """
 
     upload: str
@@ -52,6 +54,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     key_name: str
     identity: str
     not_after: int
+    key_not_after: float
     issued_at: float | None = None
     length_min: int = 0
     length_max: int | None = None
@@ -83,6 +86,7 @@ def begun(
         key_name=signing_key.name,
         identity=grant.identity.hex(),
         not_after=int(now) + seconds,
+        key_not_after=grant.not_after,
         issued_at=grant.issued_at,
         length_min=grant.length_min,
         length_max=grant.length_max,
@@ -180,6 +184,8 @@ def _grant(session: Session, signing_key: SigningKey) -> Grant:
         not_after=session.not_after,
         issued_at=session.issued_at,
         early=EARLY_SECONDS,
+        # The key that began it has begun others, or will: a revocation names them all, and ends after the last.
+        outlived_by=max(0, math.ceil(session.key_not_after + RESUMABLE_SECONDS_MAX - session.not_after)),
         length_min=session.length_min,
         length_max=session.length_max,
         networks=tuple(parse_networks(list(group)) for group in session.networks),

@@ -180,20 +180,19 @@ def _queries(inbound: Inbound) -> tuple[_Query | None, ...]:
     """
     parts = [part for part in inbound.raw_query.split(b"&") if part]
     # `Inbound.query` has the same pairs in the same order, decoded.
-    rows = sorted(
-        ((name, value, part) for part, (name, value) in zip(parts, inbound.query, strict=True)), key=lambda row: row[0]
-    )
-    rows = [row for row in rows if row[0].lower() not in _OWN]
+    named = sorted(((name, part) for part, (name, _) in zip(parts, inbound.query, strict=True)), key=lambda row: row[0])
+    # Decoded here, once: a request that nobody signed is held against all that follows.
+    rows = [(name, part, _spaced(part)) for name, part in named if name.lower() not in _OWN]
     found: list[_Query | None] = [None]
     added = sorted({name for name, _, _ in rows} & _ADDED)
     for count in range(len(added) + 1):
         for unsigned in combinations(added, count):
             kept = [row for row in rows if row[0] not in unsigned]
             if kept:
-                found.append((b"&".join(row[2] for row in kept), tuple((row[0], _spaced(row)) for row in kept)))
+                found.append((b"&".join(row[1] for row in kept), tuple((row[0], row[2]) for row in kept)))
     return tuple(found)
 
 
-def _spaced(row: tuple[str, str, bytes]) -> str:
+def _spaced(part: bytes) -> str:
     """The value of a parameter that this SDK has signed: it writes a space as `+`, and a plus as `%2B`."""
-    return percent_decode(row[2].partition(b"=")[2].replace(b"+", b"%20"))
+    return percent_decode(part.partition(b"=")[2].replace(b"+", b"%20"))
