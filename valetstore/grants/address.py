@@ -1,17 +1,25 @@
 """Where a request of S3's or Google's points: path style (`/bucket/key`) or virtual-host style (`bucket.host`, `/key`).
 
-Rule 1: a bucket is taken from the Host only below a domain that the operator has named: any other Host is the
-gateway itself.
+Rule 1: a bucket is taken from the Host below a domain that the operator has named, and below the vendors' own: whoever
+holds a key that was signed for `uploads.storage.googleapis.com/photos/x` may send that Host here, and must not find the
+bucket `photos`. Any other Host is the gateway itself.
 Rule 2: the name is the path decoded once. Neither vendor normalises paths, and neither does anyone here.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from valetstore.errors import Denied
 from valetstore.inbound import Inbound
 from valetstore.objectkey import RESERVED_BUCKET, check_bucket, split_path
+
+_VENDORS: Final = ("amazonaws.com", "amazonaws.com.cn", "googleapis.com")
+# The last `s3` or `storage` counts: names of buckets may have dots, and these words, in them.
+_VENDORS_HOST: Final = re.compile(
+    r"(?:(.+)\.)?(?:s3(?:[.-][a-z0-9]+)*\.amazonaws\.com(?:\.cn)?|(?:commondata)?storage\.googleapis\.com)", re.ASCII
+)
 
 
 class Hosting:
@@ -65,7 +73,7 @@ def address_of(inbound: Inbound, hosting: Hosting) -> Address:
 
 
 def bucket_in_host(host: str, hosting: Hosting) -> str:
-    """The bucket that a Host names below one of the operator's domains; "" where it names none."""
+    """The bucket that a Host names below one of the operator's domains, or a vendor's; "" where it names none."""
     name = host.lower().rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host.lower()
     if name == hosting.public_name:
         return ""
@@ -74,6 +82,8 @@ def bucket_in_host(host: str, hosting: Hosting) -> str:
             return ""
         if name.endswith(f".{domain}"):
             return name.removesuffix(f".{domain}")
+    if name.endswith(_VENDORS) and (found := _VENDORS_HOST.fullmatch(name)):
+        return found[1] or ""
     return ""
 
 

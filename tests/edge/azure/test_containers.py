@@ -69,18 +69,27 @@ def test_metadata_is_replaced_as_a_whole_and_changes_the_etag(account: Account) 
     assert refused(ask(account, "PUT", "not-there", {"x-ms-meta-a": "1"}, "metadata")) == (404, "ContainerNotFound")
 
 
-def test_a_container_is_removed_while_it_is_empty(account: Account) -> None:
-    """Unlike Azure's, which takes all blobs along: blocks that nobody committed go, blobs do not."""
+def test_a_container_goes_with_all_that_is_in_it(account: Account) -> None:
+    """Blobs on several pages of the list, in folders and beside them, and blocks that nobody committed."""
     made = service(account).create_container("full")
-    made.upload_blob("a", b"1")
-    assert refused(ask(account, "DELETE", "full")) == (409, "ContainerNotEmpty")
-    assert made.download_blob("a").readall() == b"1"
-    made.delete_blob("a")
+    names = [f"{folder}{number}" for folder in ("", "in/", "in/deep/") for number in range(20)]
+    for name in (*names, "in", "in/"):
+        made.upload_blob(name, b"1")
     account.ask("PUT", "b", b"x", container="full", comp="block", blockid="YQ==")
     assert ask(account, "DELETE", "full").status == 202
     service(account).create_container("full")
     answer = account.ask("PUT", "b", latest("a"), container="full", comp="blocklist")
     assert refused(answer) == (400, "InvalidBlockList")
+
+
+def test_a_container_goes_only_where_the_signing_key_opens_all_of_it(azure: Accounts, account: Account) -> None:
+    """A profile for one folder removes neither the others nor, by the way, its own."""
+    service(account).create_container("shared").upload_blob("others/x", b"1")
+    narrow = azure(Profile(prefixes=("/shared/mine/",)))
+    assert refused(ask(narrow, "DELETE", "shared"))[0] == 403
+    writer = azure(Profile(operations=("read", "write", "list")))
+    assert refused(ask(writer, "DELETE", "shared"))[0] == 403
+    assert service(account).get_container_client("shared").download_blob("others/x").readall() == b"1"
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ SENTENCES: Final[Mapping[str, tuple[int, str]]] = {
     "ConditionHeadersNotSupported": (400, "Condition headers are not supported."),
     "ConditionNotMet": (412, "The condition specified using HTTP conditional header(s) is not met."),
     "ContainerAlreadyExists": (409, "The specified container already exists."),
+    "ContainerBeingDeleted": (409, "The specified container is being deleted. Try operation later."),
     "ContainerNotFound": (404, "The specified container does not exist."),
     "CorsPreflightFailure": (403, "CORS not enabled or no matching rule found for this request."),
     "Crc64Mismatch": (

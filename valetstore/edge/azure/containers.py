@@ -1,17 +1,20 @@
 """Containers as things of their own: made, removed, described, listed.
 
 Rule 1: a container is the bucket of its name; what Azure's clients say about it is kept beside it.
-Rule 2: a container is removed while it is empty, not with all that is in it: what one request destroys is one thing.
+Rule 2: a container goes with the blobs in it, as at Azure: each is judged and removed by itself, and a request that
+ends half way has removed what it has. What comes in meanwhile stays, and the container with it.
 Rule 3: a list of containers shows those that the key opens a part of, and no other.
 """
 
+import asyncio
 import re
 import time
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from valetstore.conditions import Outcome
+from valetstore.conditions import Conditions, Outcome
 from valetstore.edge.azure.bodies import no_body
 from valetstore.edge.azure.heads import META_PREFIX, metadata_headers, refuse_unserved, write_conditions
 from valetstore.edge.azure.lists import (
@@ -30,12 +33,15 @@ from valetstore.edge.xml import Node
 from valetstore.encoding import http_date
 from valetstore.errors import Denied
 from valetstore.grants.grant import Intent
-from valetstore.objectkey import split_path
+from valetstore.objectkey import ObjectKey, split_path
 from valetstore.storage.promise import BucketInfo
 
 _SETTING: Final = "azure-container"
 _LISTED_MAX: Final = 5_000
 """Azure's limit."""
+_EMPTIED_TIMES_MAX: Final = 3
+_EMPTIED_AT_ONCE: Final = 16
+"""Removals under way at a time: each waits for a disk."""
 
 # Azure's rules for new names: 3 to 63 small letters, digits and single hyphens, that begin and end without one.
 _NAME: Final = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(-[a-z0-9]+)*|\$root|\$web", re.ASCII)
@@ -87,18 +93,39 @@ async def create_container(call: Call) -> Reply:
 
 
 async def delete_container(call: Call) -> Reply:
-    """DELETE ?restype=container: 202; `conflict` while a blob is in it."""
+    """DELETE ?restype=container: 202; `conflict` where blobs come in as fast as they are removed."""
     _refuse_unserved(call)
     await no_body(call)
     _check_conditions(call, await _present(call))
     async with changing(call):
-        try:
-            await call.services.store.buckets.delete(call.admission)
-        except Denied as denied:
-            if denied.code == "conflict":
-                raise denied.saying("ContainerNotEmpty", "The container holds blobs: delete them first.") from None
-            raise
-    return Reply(202)
+        for _ in range(_EMPTIED_TIMES_MAX):
+            await _empty(call)
+            try:
+                await call.services.store.buckets.delete(call.admission)
+            except Denied as denied:
+                if denied.code != "conflict":
+                    raise
+            else:
+                return Reply(202)
+        raise Denied("conflict").saying("ContainerBeingDeleted", "Blobs are written to the container: try again.")
+
+
+async def _empty(call: Call) -> None:
+    """Remove all blobs of the container; of one that came in behind the list's place the next time."""
+    store, bucket = call.services.store, split_path(call.admission.intent.path)[0]
+    after: str | None = ""
+    while after is not None:
+        page = await store.list(call.admission, "", after, call.services.config.limits.list_entries_max)
+        for start in range(0, len(page.rows), _EMPTIED_AT_ONCE):
+            rows = page.rows[start : start + _EMPTIED_AT_ONCE]
+            await asyncio.gather(*(_remove(call, ObjectKey.of(bucket, row.name)) for row in rows))
+        after = page.next_after
+
+
+async def _remove(call: Call, key: ObjectKey) -> None:
+    services, intent = call.services, Intent("delete", key.path, key, action=call.admission.intent.action)
+    admission = services.gateway.extend(call.admission, intent)
+    await services.store.delete(admission, Conditions(), partial(services.recheck, admission))
 
 
 async def get_container_properties(call: Call) -> Reply:
