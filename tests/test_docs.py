@@ -206,7 +206,7 @@ try:
 except Exception as refused:
     print("SharedKey" in str(refused))
 """,
-        "b'a cat' 5242880 ['cat.txt', 'film.bin']\nStorageErrorCode.UNAUTHORIZED_BLOB_OVERWRITE\nTrue\n",
+        "b'a cat' 5242880 ['cat.txt', 'reel.bin']\nStorageErrorCode.UNAUTHORIZED_BLOB_OVERWRITE\nTrue\n",
     ),
     "docs/CLOUDFRONT.md": (
         """

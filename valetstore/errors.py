@@ -67,7 +67,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "storage_full": Refusal(507, "There is no room for this upload."),
     "storage_unavailable": Refusal(503, "The storage cannot be reached or written now."),
     "storage_error": Refusal(500, "The storage failed."),
-    "overloaded": Refusal(503, "The gateway has as many connections as it may have."),
+    "overloaded": Refusal(503, "The gateway serves as much at a time as it may; try again later."),
     "internal_error": Refusal(500, "The gateway failed; the operator finds the reason in its log."),
 }
 

@@ -24,7 +24,8 @@ from google.oauth2 import service_account
 from swiftclient.utils import generate_temp_url
 
 from tests.cli.s3 import Line
-from valetstore.keys.ringfile import RingFile
+from valetstore.grants.grant import Profile
+from valetstore.keys.ringfile import RingFile, record_of
 
 SCHEMES = ("gcs", "azure", "cloudfront", "swift")
 BASE = "http://files.example.org:8420"
@@ -258,9 +259,7 @@ def test_googles_sdk_loads_the_file_as_it_is(line: Line) -> None:
 @pytest.mark.parametrize("version", ["v4", "v2"])
 def test_googles_client_signs_with_it(version: str, line: Line) -> None:
     made = create(line, "gcs")
-    client = Client.from_service_account_json(
-        made["service_account_file"], client_options={"api_endpoint": BASE}
-    )
+    client = Client.from_service_account_json(made["service_account_file"], client_options={"api_endpoint": BASE})
     url = (
         client.bucket("photos")
         .blob("cat.jpg")
@@ -464,6 +463,38 @@ def test_a_key_pair_id_is_given_once(line: Line) -> None:
     said = line.refused("keys", "create", "two", "--scheme", "cloudfront", "--key-pair-id", "K-1")
     assert "the key id 'K-1' is used twice" in said
     assert not (line.data / "keys/two.pem").exists()
+
+
+def test_what_signs_for_one_id_signs_for_no_other(line: Line, tmp_path: Path, pair: rsa.RSAPrivateKey) -> None:
+    """The id in a URL is not signed: who holds one could name the other, and have its profile."""
+    secret, public, account = tmp_path / "secret", tmp_path / "public", tmp_path / "account"
+    secret.write_text(f"{'s' * 40}\n")
+    public.write_bytes(pem_of(pair))
+    account.write_text(account_file("c@d", private_pem(pair).decode()))
+    google, front = ("import", "--scheme", "gcs"), ("import", "--scheme", "cloudfront")
+    taken = (
+        ((*google, "--secret-file", str(secret), "--access-id"), "secret"),
+        ((*google, "--public-key", str(public), "--client-email"), "public key"),
+        ((*front, "--public-key", str(public), "--key-pair-id"), "public key"),
+        (("create", "--scheme", "s3", "--secret-file", str(secret), "--access-key-id"), "secret"),
+    )
+    for number, ((command, *options), what) in enumerate(taken):
+        one, two = f"one-{number}", f"two-{number}"
+        line("keys", command, one, *options, f"ABCDEFGHIJKLMNO{number}")
+        line("keys", "retire", one)  # who holds what it signed must not revive it
+        said = line.refused("keys", command, two, *options, "QRSTUVWXYZABCDEF")
+        assert f"signing key {two!r}: {one!r} has the same {what}; URLs do not sign the id" in said
+        assert "sss" not in said
+    said = line.refused("keys", "import", "file", "--scheme", "gcs", "--service-account", str(account))
+    assert "'one-1' has the same public key" in said
+
+
+def test_the_ring_itself_takes_what_an_operator_has_written_there(line: Line, pair: rsa.RSAPrivateKey) -> None:
+    public = pem_of(pair).decode()
+    for name in ("one", "two"):
+        record = record_of(name, "RSA", Profile(), kid=f"K-{name}", public_key=public, scheme="cloudfront")
+        RingFile(line.data).add(record)
+    assert [row["name"] for row in line.json("keys", "list")] == ["one", "two"]
 
 
 # --- lists -------------------------------------------------------------------------------------------------------

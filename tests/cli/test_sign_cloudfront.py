@@ -7,6 +7,8 @@ import pytest
 
 from tests.cli.s3 import Line
 from tests.gate import Answer, Gate, run_cli
+from valetstore.keys.material import public_pem
+from valetstore.keys.pairs import new_pair
 
 CANNED = ["Expires", "Key-Pair-Id", "Signature"]
 CUSTOM = ["Key-Pair-Id", "Policy", "Signature"]
@@ -112,6 +114,7 @@ def test_what_a_policy_cannot_say_is_refused_with_the_reason(line: Line) -> None
         ("--sub", "me"),
         ("--aud", "me"),
         ("--https",),
+        ("--https", "--base-url", "https://cdn.example.com"),
     ):
         assert options[0] in refused(*options)
     assert "one network" in refused("--ip", "10.0.0.0/8,192.0.2.0/24")
@@ -120,8 +123,10 @@ def test_what_a_policy_cannot_say_is_refused_with_the_reason(line: Line) -> None
     assert "/photos/" in refused("--prefix")
 
 
-def test_https_is_said_by_the_url(line: Line) -> None:
-    assert signed(line, "/photos/x", "--https", "--base-url", "https://cdn.example.com").startswith("https://cdn.")
+def test_https_is_for_the_profile_and_the_url_is_the_base_urls(line: Line) -> None:
+    said = line.refused("sign", "GET", "/photos/x", "--scheme", "cloudfront", "--key", "rsa", "--https")
+    assert "no key of CloudFront's says so; its signing key's profile can (`keys create --https`)" in said
+    assert signed(line, "/photos/x", "--base-url", "https://cdn.example.com").startswith("https://cdn.")
 
 
 def test_what_the_profile_forbids_is_refused(line: Line) -> None:
@@ -142,7 +147,7 @@ def test_a_gateway_that_refuses_sha1_signs_sha256(gate: Gate, line: Line) -> Non
 
 def test_a_private_half_that_is_elsewhere_signs_there(gate: Gate, line: Line) -> None:
     public = gate.folder / "public.pem"
-    public.write_text(next(key for key in line.json("keys", "show", "rsa").values() if "PUBLIC" in str(key)))
+    public.write_text(public_pem(new_pair("RSA")))
     line("keys", "import", "theirs", "--scheme", "cloudfront", "--public-key", str(public), "--key-pair-id", "KTHEIRS")
     arguments = ("sign", "GET", "/photos/x", "--scheme", "cloudfront", "--key", "theirs")
     assert "private half is not kept here" in line.refused(*arguments)

@@ -5,9 +5,11 @@ Rule 2: an answer is read strictly: a head, then exactly the body it announces.
 """
 
 import contextlib
+import select
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -124,6 +126,12 @@ class Wire:
         data = self.sock.recv(65536)
         self._buffer += data
         return bool(data)
+
+
+def which_speaks(wires: Sequence[Wire], seconds: float = 10) -> Wire:
+    """The first of these that has something to read."""
+    found, _, _ = select.select([wire.sock for wire in wires], [], [], seconds)
+    return next(wire for wire in wires if wire.sock in found)
 
 
 def head(method: str, target: str, *lines: str, host: str | None = "gate.test", version: str = "1.1") -> bytes:

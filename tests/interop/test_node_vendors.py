@@ -72,6 +72,7 @@ def test_google(node: Node, keys: Keys) -> None:
     assert "cat.png" in disposition
     chunk = 256 * 1024
     assert told["resumed"] == {version: [201, 308, f"bytes=0-{chunk - 1}", 200, chunk + 3] for version in ("v2", "v4")}
+    assert told["streamed"] == [True, True]
     assert told["form"]["taken"][0] == 204, told["form"]
     assert told["form"]["large"][0] == 400
     assert "EntityTooLarge" in told["form"]["large"][1]

@@ -147,6 +147,19 @@ def test_a_rotation_has_several_signing_keys_of_one_id_in_the_rings_order(scheme
         KeyRing([*(shared(scheme, kid, name) for name in names), shared(scheme, kid, "more")])
 
 
+def test_rotations_never_run_out_and_the_last_that_retire_are_tried() -> None:
+    ends = [500, 100, 300, 700, 200, 900, 400, 800, 600, 1000]
+    retiring = [msgspec.structs.replace(shared("azure", "acct", f"old-{at}"), retires_at=at) for at in ends]
+    standing = [shared("azure", "acct", f"key-{number}") for number in range(SHARING_MAX)]
+    ring = KeyRing([*retiring, *standing])
+    tried = [key.name for key in ring.find_all("azure", "acct")]
+    assert tried == [f"old-{at}" for at in ends if at > 200] + [record.name for record in standing]
+    assert len(ring) == len(retiring) + len(standing)
+    assert ring.named("old-100") is not None
+    with pytest.raises(ConfigInvalid, match=f"{SHARING_MAX} others have the key id 'acct' already; retire one first"):
+        KeyRing([*retiring, *standing, shared("azure", "acct", "more")])
+
+
 def test_one_id_is_of_one_kind() -> None:
     """A service account is no HMAC key: a key that is one must not be tried as the other."""
     pair = new_pair("RSA")

@@ -39,6 +39,8 @@ _NOT_IN_CLOUDFRONT: Final = {
     "sha256": "--sha256: is of an upload; keys of CloudFront read",
     "filename": "--filename: the gateway answers keys of CloudFront with the object's own headers",
     "inline": "--inline: the gateway answers keys of CloudFront with the object's own headers",
+    # That its URL begins so says nothing where listen.public-url does and the gateway is reached over plain HTTP.
+    "https": "--https: no key of CloudFront's says so; its signing key's profile can (`keys create --https`)",
     "subject": "--sub: a policy of CloudFront's names nobody",
     "audience": "--aud: a policy of CloudFront's has the URL instead",
 }
@@ -49,7 +51,7 @@ _METHODS: Final = ("GET", "HEAD")
 def sign_cloudfront(config: Config, key: SigningKey, wanted: Wanted, *, as_json: bool) -> None:
     """Sign and print. Raises SigningRefused, ConfigInvalid, Denied (`object_key_invalid`)."""
     method, path, expires, base_url, terms, asked = wanted
-    _refuse_foreign(method, base_url, terms)
+    _refuse_foreign(method, terms)
     known = cast(Terms, {name: value for name, value in terms.items() if name not in _NOT_IN_CLOUDFRONT})
     claims = claims_for(method, path, expires=expires, **known)
     refuse_beyond(claims, key.limits)
@@ -63,7 +65,7 @@ def sign_cloudfront(config: Config, key: SigningKey, wanted: Wanted, *, as_json:
         _tell_url(method, with_key(url, parameters), key, claims, as_json=as_json)
 
 
-def _refuse_foreign(method: str, base_url: str, terms: Terms) -> None:
+def _refuse_foreign(method: str, terms: Terms) -> None:
     """Raise ConfigInvalid for what is asked for and cannot be signed, and say why."""
     if method not in _METHODS:
         raise ConfigInvalid(f"METHOD {method}: keys of CloudFront read; it is {' or '.join(_METHODS)}")
@@ -71,8 +73,6 @@ def _refuse_foreign(method: str, base_url: str, terms: Terms) -> None:
     for name, why in _NOT_IN_CLOUDFRONT.items():
         if said.get(name):
             raise ConfigInvalid(why)
-    if said.get("https") and not base_url.startswith("https://"):
-        raise ConfigInvalid("--https: a policy of CloudFront's says so by its URL; give an https:// --base-url")
     if len(said.get("networks") or ()) > 1:
         raise ConfigInvalid("--ip: a policy of CloudFront's has one network")
 

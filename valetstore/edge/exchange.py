@@ -7,6 +7,7 @@ the body stream, and the transport. It carries no verdict; whether a request was
 import asyncio
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from aiohttp.abc import AbstractStreamWriter
@@ -113,6 +114,8 @@ class Exchange:
         self.head_sent_at: float | None = None
         # What went wrong behind an answer's head, where the answer's body tells it.
         self.failure: Denied | None = None
+        # What is to be let go of once the answer is out and the work for it done, however that went.
+        self.at_end: list[Callable[[], None]] = []
         # Set where the body is a form that was read up to its file.
         self.form: FormReader | None = None
         # Where an upgrade is asked for, the parser lets go of what follows; it has to come on a new connection.

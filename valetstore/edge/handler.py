@@ -89,6 +89,8 @@ class Handler:
             exchange.abort()
             story.cut(error)
         finally:
+            for let_go in exchange.at_end:
+                let_go()
             if story.admission is not None:
                 self._gateway.leave(story.admission)
             exchange.protocol.end()

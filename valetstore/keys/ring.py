@@ -33,7 +33,8 @@ USES_MAX: Final = 2**53
 """As many as a native key can say in its claims."""
 NATIVE: Final = "native"
 SHARING_MAX: Final = 8
-"""How many signing keys may have one key id, where a dialect has rotations: each may cost a verification."""
+"""How many signing keys that do not retire may have one key id, where a dialect has rotations: each may cost a
+verification. Of those that do retire so many are tried too, the last to retire; rotations would run out else."""
 INTERNAL_NAME: Final = "_valet"
 """The gateway's own signing key: it opens the probes of `valetstore check` and the way of `valetstore revoke`."""
 
@@ -102,12 +103,14 @@ class KeyRing:
             others = self._by_kid.get((record.scheme, record.kid), ())
             if others and not _may_share(record, others):
                 raise ConfigInvalid(f"signing key {record.name!r}: the key id {record.kid!r} is used twice")
-            if len(others) >= SHARING_MAX:
+            if record.retires_at is None and sum(o.record.retires_at is None for o in others) >= SHARING_MAX:
                 raise ConfigInvalid(
-                    f"signing key {record.name!r}: {SHARING_MAX} others have the key id {record.kid!r} already"
+                    f"signing key {record.name!r}: {SHARING_MAX} others have the key id {record.kid!r} already; retire "
+                    "one first"
                 )
             self._by_name[record.name] = key
             self._by_kid[record.scheme, record.kid] = (*others, key)
+        self._tried = {kid: _tried(keys) for kid, keys in self._by_kid.items()}
 
     def find(self, scheme: str, kid: str) -> SigningKey | None:
         """The signing key a credential names, retired or not; None where there is none."""
@@ -115,8 +118,11 @@ class KeyRing:
         return found[0] if found else None
 
     def find_all(self, scheme: str, kid: str) -> tuple[SigningKey, ...]:
-        """All that a credential may mean where its dialect has rotations, in the ring's order; at most SHARING_MAX."""
-        return self._by_kid.get((scheme, kid), ())
+        """All that a credential may mean where its dialect has rotations, in the ring's order.
+
+        At most SHARING_MAX that do not retire, and as many that do: those before them are as unknown.
+        """
+        return self._tried.get((scheme, kid), ())
 
     def named(self, name: str) -> SigningKey | None:
         """The signing key of that name."""
@@ -195,6 +201,13 @@ def _may_share(record: KeyRecord, others: Iterable[SigningKey]) -> bool:
     """Whether a dialect lets these signing keys have one key id: of one kind, as a rotation makes them."""
     vendor = VENDORS.get(record.scheme)
     return vendor is not None and vendor.rotates and all(o.record.algorithm == record.algorithm for o in others)
+
+
+def _tried(keys: tuple[SigningKey, ...]) -> tuple[SigningKey, ...]:
+    """Without those that retire before SHARING_MAX others."""
+    retiring = sorted((key.record.retires_at, at) for at, key in enumerate(keys) if key.record.retires_at is not None)
+    left_out = {at for _, at in retiring[:-SHARING_MAX]}
+    return tuple(key for at, key in enumerate(keys) if at not in left_out)
 
 
 def _algorithm(record: KeyRecord) -> Algorithm:

@@ -20,6 +20,11 @@ class Pool:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="valetstore-disk")
         self._is_closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more is begun."""
+        return self._is_closed
+
     def start(self, doing: Doing, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
         """Begin in a thread. The future raises Denied; `storage_unavailable` once closed."""
         if self._is_closed:
@@ -71,10 +76,14 @@ class Pool:
 
     def later(self, work: Callable[[], None]) -> None:
         """Do it sometime, unobserved; at once where the pool is closed."""
-        if self._is_closed:
-            work()
-        else:
-            self._executor.submit(work)
+        if not self._is_closed:
+            try:
+                self._executor.submit(work)
+            except RuntimeError:  # it was closed this very moment, where this is one of its own threads
+                pass
+            else:
+                return
+        work()
 
     async def close(self) -> None:
         """Wait for what runs, end the threads; harmless twice."""

@@ -1,7 +1,8 @@
 """How many bytes a bucket with a quota holds: one small file a bucket, shared by all workers.
 
 Rule 1: the file is a count, not a truth. It is measured anew at every start, and where it is missing.
-Rule 2: parts of unfinished uploads count as objects do, until their upload is over.
+Rule 2: parts of unfinished uploads count as objects do, until their files are gone: of a large upload some while after
+it is over.
 Rule 3: it is changed under its own flock, together with the check against the quota, before an object gets
 its name; so the published bytes never exceed a quota, whatever the workers do at the same time.
 """
@@ -47,7 +48,7 @@ class Quota:
     def charged(self, root: Root, delta: int, allowance: int = 0) -> Iterator[None]:
         """Add to the count for what happens inside; taken back where that fails. Raises `storage_full`.
 
-        `allowance` bytes may go beyond the quota: they are given back at once.
+        `allowance` bytes may go beyond the quota: the parts that they come from are counted, and go next.
         """
         if root.quota is None:
             yield

@@ -100,7 +100,7 @@ class Uploads(Protocol):
         """
 
     async def end(self, admission: Admission, upload_id: str) -> None:
-        """It is completed or given up: its parts go. Harmless twice."""
+        """It is completed or given up, durably; its parts go, if they are many in the background. Harmless twice."""
 
     async def page(
         self, admission: Admission, prefix: str, after: tuple[str, str], limit: int, delimiter: str = ""
@@ -164,4 +164,4 @@ class Blocks(Protocol):
         """
 
     async def discard(self, admission: Admission) -> None:
-        """None wait any more. Harmless where none do."""
+        """None wait any more, durably; they go as parts do. Harmless where none do."""

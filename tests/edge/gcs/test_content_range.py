@@ -47,6 +47,17 @@ def test_the_last_piece_has_any_length(first: int, length: int) -> None:
         read(f"bytes {first}-{total - 1}/{total}", length + 1)
 
 
+@given(first=_COUNTS, length=st.integers(0, 2**40))
+def test_a_piece_may_reach_to_the_end_wherever_that_is(first: int, length: int) -> None:
+    """As @google-cloud/storage announces an upload in one piece: its body is of HTTP's chunks, or says its length."""
+    total = first + length
+    assert read(f"bytes {first}-*/*") == Piece(first, None, None, True)
+    assert read(f"bytes {first}-*/*", length) == Piece(first, length, total, True)
+    assert read(f"bytes {first}-*/{total}") == read(f"bytes {first}-*/{total}", length) == Piece(first, length, total)
+    with pytest.raises(Denied):
+        read(f"bytes {first}-*/{total}", length + 1)
+
+
 @given(first=_COUNTS, length=st.integers(1, 2**40).filter(lambda length: length % QUANTUM_BYTES))
 def test_another_piece_has_multiples(first: int, length: int) -> None:
     with pytest.raises(Denied) as caught:

@@ -108,6 +108,15 @@ def test_who_lost_the_answer_has_it_again(google: Accounts) -> None:
     assert user.body("again") == b"another"
 
 
+@pytest.mark.parametrize("total", ["*", str(2 * QUANTUM + 5)])
+def test_the_rest_may_come_without_its_last_byte_s_number(google: Accounts, total: str) -> None:
+    user, body = google(), filled(2 * QUANTUM + 5)
+    session = user.begin("rest")
+    assert session.put(body[:QUANTUM], f"0-{QUANTUM - 1}/*").status == 308
+    assert session.put(body[QUANTUM:], f"{QUANTUM}-*/{total}").status == 200
+    assert user.body("rest") == body
+
+
 def test_a_chunk_that_came_already_is_passed_over(google: Accounts) -> None:
     user, body = google(), filled(3 * QUANTUM + 5)
     session = user.begin("overlap")
@@ -142,7 +151,21 @@ def test_a_chunk_that_is_not_the_last_is_a_multiple_of_256_kib(google: Accounts,
 
 @pytest.mark.parametrize(
     "content_range",
-    ["0-9", "0-9/5", "5-4/10", "0-8/10", "x-9/10", "0-9/10/11", "0-*/10", "-1-9/10", "0-9/+10", "*/x", "0-9 /10"],
+    [
+        "0-9",
+        "0-9/5",
+        "5-4/10",
+        "0-8/10",
+        "x-9/10",
+        "0-9/10/11",
+        "0-*/9",
+        "11-*/10",
+        "*-9/10",
+        "-1-9/10",
+        "0-9/+10",
+        "*/x",
+        "0-9 /10",
+    ],
 )
 def test_a_range_that_is_none_is_refused(google: Accounts, content_range: str) -> None:
     session = google().begin("ranges")
@@ -182,7 +205,9 @@ def test_the_object_cannot_end_before_what_has_come(google: Accounts) -> None:
     assert session.persisted() == 2 * QUANTUM
 
 
-@pytest.mark.parametrize("content_range", ["", f"0-{12 * QUANTUM - 1}/{12 * QUANTUM}", f"0-{12 * QUANTUM - 1}/*"])
+@pytest.mark.parametrize(
+    "content_range", ["", "0-*/*", f"0-{12 * QUANTUM - 1}/{12 * QUANTUM}", f"0-{12 * QUANTUM - 1}/*"]
+)
 def test_what_arrived_of_a_cut_request_is_kept(google: Accounts, content_range: str) -> None:
     """But for what was on its way through the gateway at that moment, and what makes no full multiple."""
     user, body = google(), filled(12 * QUANTUM)

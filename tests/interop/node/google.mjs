@@ -57,6 +57,20 @@ for (const version of ["v2", "v4"]) {
   told.resumed[version] = [start.status, first.status, first.headers.get("range"), last.status, (await whole.text()).length];
 }
 
+told.streamed = [];
+for (const chunkSize of [undefined, 256 * 1024]) {
+  // Without a chunk size the SDK announces `bytes 0-*/*`, and sends all in one request.
+  const start = await fetch(await signed("streamed", "resumable", "v4"), {
+    method: "POST",
+    headers: { "x-goog-resumable": "start" },
+  });
+  const body = Buffer.alloc(600_000, `of ${chunkSize}`);
+  const stream = bucket.file("streamed").createWriteStream({ uri: start.headers.get("location"), chunkSize, validation: false });
+  await new Promise((done, failed) => stream.on("error", failed).on("finish", done).end(body));
+  const whole = await fetch(await signed("streamed", "read", "v4"));
+  told.streamed.push(Buffer.from(await whole.arrayBuffer()).equals(body));
+}
+
 const [policy] = await bucket.file("in/form.txt").generateSignedPostPolicyV4({
   expires: expires(),
   conditions: [["content-length-range", 1, 10]],

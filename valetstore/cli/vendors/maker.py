@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from valetstore.cli.options import read_file
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.grant import Profile
-from valetstore.keys.ring import KeyRecord, KeyRing
+from valetstore.keys.material import public_pem
+from valetstore.keys.ring import KeyRecord, KeyRing, SigningKey
+from valetstore.keys.vendor import CLOUDFRONT, GCS, S3
 
 
 class Given(NamedTuple):
@@ -94,3 +96,30 @@ def refuse_shared(option: str, scheme: str, key_id: str, ring: KeyRing) -> None:
             f"{option}: {key_id!r}, as made of this name, is that of the signing key {others[0].name!r}; give {option} "
             "with another, or with this one for a second key of the same"
         )
+
+
+_ID_UNSIGNED: Final = (S3, GCS, CLOUDFRONT)
+"""Where the id that a URL names is not signed with it (S3 and Google: by version 2)."""
+
+
+def refuse_twice(record: KeyRecord, ring: KeyRing) -> None:
+    """Raise ConfigInvalid where another signing key of the scheme has the same secret or public key, retired or not.
+
+    What one of them signed would open as the other's, with that one's profile, once its id is put into the URL. The
+    ring itself takes both: that an operator has written them there must not end the service.
+    """
+    if record.scheme not in _ID_UNSIGNED:
+        return
+    new = _identity(*KeyRing([record]))
+    for other in ring:
+        if other.record.scheme == record.scheme and _identity(other) == new:
+            what = "public key" if record.secret is None else "secret"
+            raise ConfigInvalid(
+                f"signing key {record.name!r}: {other.name!r} has the same {what}; URLs do not sign the id that they "
+                "name, so each would open with the other's profile: give it one of its own"
+            )
+
+
+def _identity(key: SigningKey) -> bytes | str:
+    """What signs, or what checks it, in one form."""
+    return key.material if isinstance(key.material, bytes) else public_pem(key.material)

@@ -15,7 +15,7 @@ from valetstore.cli.profile import described, make_profile
 from valetstore.cli.taken import wait_until_taken
 from valetstore.cli.vendors import MAKERS
 from valetstore.cli.vendors.aws import region_of
-from valetstore.cli.vendors.maker import Given, Made, Place
+from valetstore.cli.vendors.maker import Given, Made, Place, refuse_twice
 from valetstore.cli.vendors.names import in_words, key_id_of, names_of, secret_of
 from valetstore.config import Config
 from valetstore.errors import ConfigInvalid
@@ -36,6 +36,7 @@ def create(
     config = settings.load()
     place = _place(config)
     made = MAKERS[scheme].create(name, _profile(scheme, limits), given, place)
+    refuse_twice(made.record, place.ring)
     ring, file = _add(RingFile(config.data), made, out)
     wait_until_taken(config.data, ring)
     if as_json:
@@ -53,8 +54,10 @@ def take(settings: Settings, name: str, scheme: str, given: Given, as_json: bool
         create(settings, name, scheme, given, None, as_json, limits)
         return
     data = settings.load().data
+    ring = RingFile(data)
     record = maker.take(name, _profile(scheme, limits), given)
-    wait_until_taken(data, RingFile(data).add(record))
+    refuse_twice(record, ring.load())
+    wait_until_taken(data, ring.add(record))
     if as_json:
         print_json(described(record))
     else:

@@ -1,8 +1,8 @@
 """Put Block: a part of a blob by a name of its own, kept until a block list commits it or somebody discards it.
 
 Rule 1: a block takes no use of a limited key, and needs one that is left: the commit takes it.
-Rule 2: a block is proven as a blob's body is. What the whole must be is judged when it is committed; only that the
-blocks which wait may not exceed its maximum is judged here, so that nobody fills a disk with what can never be.
+Rule 2: a block is proven as a blob's body is. What the whole must be is judged when it is committed. Here a block may
+not be larger than the whole, and what waits not than WAITING_WHOLES of them, so that nobody fills a disk.
 """
 
 import base64
@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from valetstore.conditions import Conditions
-from valetstore.edge.azure.digests import Promised, md5_header
+from valetstore.edge.azure.digests import Promised, crc64_header, md5_header
 from valetstore.edge.azure.heads import conditions_of, refuse_unserved, refuse_versions
 from valetstore.edge.azure.voice import header_invalid
 from valetstore.edge.call import Call
@@ -23,10 +23,13 @@ from valetstore.edge.room import Room
 from valetstore.edge.uploading import Incoming, refuse_early, take_in
 from valetstore.errors import Denied
 from valetstore.policy.body import BodyRules
-from valetstore.storage.promise import MD5, Metadata
+from valetstore.storage.promise import CRC64NVME, MD5, Metadata
 
 ID_BYTES_MAX: Final = 64
 """A block's id, decoded: Azure's limit."""
+WAITING_WHOLES: Final = 2
+"""So many times the whole's maximum may wait: a client that begins anew after it was cut has other blocks' ids, and
+those of before wait beside them until they are collected."""
 
 _ROOM: Final = Room()
 _TOO_MANY: Final = "The uncommitted block count cannot exceed the maximum limit of 100,000 blocks."
@@ -46,6 +49,7 @@ async def put_block(call: Call) -> Reply:
     proof = Promised(inbound, is_blob=False)
     whole = BodyRules.of(admission, services.config.limits.upload_bytes_max)
     rules = msgspec.structs.replace(whole, length_min=1)
+    most = None if whole.length_max is None else WAITING_WHOLES * whole.length_max
     await refuse_early(services.store, admission, Conditions())
     digests: dict[str, bytes] = {}
 
@@ -65,17 +69,18 @@ async def put_block(call: Call) -> Reply:
             admission,
             label,
             length,
-            rules.hashes | proof.hashes | {MD5},
-            whole.length_max,
+            rules.hashes | proof.hashes | {MD5, CRC64NVME},
+            most,
         ),
         describe,
     )
     try:
-        async with _ROOM.held(admission.key, label, length or 0, whole.length_max, stored):
+        async with _ROOM.held(admission.key, label, length or 0, most, stored):
             await take_in(services, call.exchange, admission, incoming, call.on_admitted)
     except Denied as denied:
         raise _as_azure(denied) from None
-    told = [*md5_header("Content-MD5", digests[MD5]), *proof.told()]
+    # Azure tells the CRC of every block, whatever it was proven by.
+    told = [*md5_header("Content-MD5", digests[MD5]), crc64_header(digests[CRC64NVME])]
     return Reply(201, [*told, ("x-ms-request-server-encrypted", "false")])
 
 

@@ -77,7 +77,7 @@ async def _committed(call: Call, named: Sequence[Named], metadata: Metadata, con
         except _Replaced:
             continue
         except Denied as denied:
-            if denied.code not in _CHANGED or denied.said is not None or denied.evidence.get("unsure") or not left:
+            if not left or not await _may_have_changed(call, denied, present):
                 raise (Denied("part_invalid") if denied.code == "upload_not_found" else denied) from None
             continue
         finally:
@@ -86,6 +86,23 @@ async def _committed(call: Call, named: Sequence[Named], metadata: Metadata, con
         await discard_blocks(call)
         return info
     raise Denied("storage_unavailable", "Others write this blob all the time.")
+
+
+async def _may_have_changed(call: Call, denied: Denied, present: OpenObject | None) -> bool:
+    """Whether this was refused for what others have changed since it was looked up."""
+    if denied.code not in _CHANGED or denied.evidence.get("unsure"):
+        return False
+    if denied.said is None:
+        return True
+    # A block that is missing may be one that waited, and has become a part of the blob since that was looked up.
+    now = await present_of(call)
+    if now is not None:
+        now.close()
+    return _state_of(now) != _state_of(present)
+
+
+def _state_of(present: OpenObject | None) -> tuple[str, int] | None:
+    return None if present is None else (present.info.etag, present.info.modified_ns)
 
 
 class _Replaced(Exception):  # noqa: N818 - not an error: look again

@@ -86,6 +86,11 @@ def md5_header(name: str, digest: bytes | None) -> list[Header]:
     return [(name, base64.b64encode(digest).decode())] if digest is not None else []
 
 
+def crc64_header(digest: bytes) -> Header:
+    """A CRC-64 of the store's as Azure tells it."""
+    return ("x-ms-content-crc64", base64.b64encode(digest[::-1]).decode())
+
+
 def _decoded(text: str, size: int) -> bytes | None:
     try:
         data = base64.b64decode(text, validate=True)

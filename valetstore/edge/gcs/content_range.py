@@ -14,6 +14,8 @@ QUANTUM_BYTES: Final = 256 * 1024
 """What every chunk but the last is a multiple of."""
 
 _PIECE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
+_TO_THE_END: Final = re.compile(r"bytes ([0-9]{1,19})-\*/([0-9]{1,19}|\*)", re.ASCII)
+"""As @google-cloud/storage sends it where it uploads in one piece: the object ends where the body does."""
 _STATUS: Final = re.compile(r"bytes \*/([0-9]{1,19}|\*)", re.ASCII)
 
 
@@ -45,9 +47,14 @@ def piece_of(inbound: Inbound, body_length: int | None) -> Piece | Question:
         if body_length:
             raise argument_invalid("A question for the status has no body.", "Content-Range", text)
         return Question(_number(question[1]))
+    rest = _TO_THE_END.fullmatch(text)
+    if rest:
+        return _rest_of(int(rest[1]), _number(rest[2]), body_length, text)
     found = _PIECE.fullmatch(text)
     if not found:
-        said = "It is `bytes first-last/total`, `bytes first-last/*`, `bytes */total` or `bytes */*`."
+        said = (
+            "It is `bytes first-last/total`, `bytes first-last/*`, `bytes first-*/*`, `bytes */total` or `bytes */*`."
+        )
         raise argument_invalid(said, "Content-Range", text)
     first, last, total = int(found[1]), int(found[2]), _number(found[3])
     if last < first or (total is not None and last >= total):
@@ -58,6 +65,15 @@ def piece_of(inbound: Inbound, body_length: int | None) -> Piece | Question:
     if not piece.is_last and (last - first + 1) % QUANTUM_BYTES:
         raise _uneven(last - first + 1)
     return piece
+
+
+def _rest_of(first: int, total: int | None, body_length: int | None, text: str) -> Piece:
+    """All from `first` to the object's end, wherever that is. Raises `parameter_invalid`."""
+    if total is None:
+        return Piece(first, body_length, None if body_length is None else first + body_length)
+    if total < first or body_length not in (None, total - first):
+        raise argument_invalid("The body has another length than the range.", "Content-Range", text)
+    return Piece(first, total - first, total)
 
 
 def range_of(persisted: int) -> str | None:

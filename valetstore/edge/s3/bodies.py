@@ -4,28 +4,17 @@ Rule 1: a small body is proven as an object's is (length, pace, framing, every d
 parses it.
 """
 
-import time
 from collections.abc import Mapping
 
 from valetstore.edge.call import Call
-from valetstore.edge.receive import BodySource, ask_for_body, receive
+from valetstore.edge.document import whole_body
+from valetstore.edge.receive import BodySource
 from valetstore.edge.s3.checksums import Declared, declared
 from valetstore.errors import Denied
 from valetstore.grants.s3.scheme import length_of
 from valetstore.policy.body import BodyRules
-from valetstore.replay.lease import Lease
 from valetstore.storage.checksums import new
 from valetstore.storage.promise import SHA256
-
-
-class _Memory:
-    """What has arrived, kept in memory: a `Sink`."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    async def write(self, data: bytes) -> None:
-        self.data += data
 
 
 async def small(call: Call, bytes_max: int, promised: Declared | None = None) -> bytes:
@@ -66,16 +55,11 @@ def is_open_ended(call: Call) -> bool:
 
 async def _read(call: Call, length: int | None, bytes_max: int) -> tuple[bytes, Mapping[str, str]]:
     source = BodySource(call.exchange, length, call.admission.body)
-    memory = _Memory()
-    # Nothing is limited in reading: the operation holds the key's use, where it has one.
-    free = Lease(call.services.gateway.replay, None, time.time)
-    ask_for_body(call.exchange, call.inbound)
     try:
-        rules = BodyRules(0, bytes_max, ())
-        await receive(call.exchange, source, rules, memory, free, call.services.config.limits)
+        body = await whole_body(call, source, BodyRules(0, bytes_max, ()))
     except Denied as denied:
         raise (_too_long(bytes_max) if denied.code == "too_large" else denied) from None
-    return bytes(memory.data), source.trailers
+    return body, source.trailers
 
 
 def _prove(call: Call, promised: Declared, body: bytes, trailers: Mapping[str, str]) -> None:

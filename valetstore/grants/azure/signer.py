@@ -31,9 +31,12 @@ def proven(readings: Sequence[Claim], address: Address, inbound: Inbound, keys: 
         for key in found:
             if isinstance(key.material, bytes) and signs(key.material, texts, claim.mac):
                 return claim, key
-    shown = texts[0].decode("utf-8", "replace") if texts else ""
-    detail = f"Signature did not match. String to sign used was {shown}"
-    reason = "the signature differs" if texts else "it is for another kind of resource"
+    if texts:
+        reason = "the signature differs"
+        detail = f"Signature did not match. String to sign used was {texts[0].decode('utf-8', 'replace')}"
+    else:
+        reason = "it is for another kind of resource"
+        detail = "Signature did not match. The signature is for another kind of resource than the request."
     raise Denied("signature_mismatch", reason=reason).saying("AuthenticationFailed", AuthenticationErrorDetail=detail)
 
 

@@ -19,7 +19,7 @@ from valetstore.storage.ground import Grounds
 from valetstore.storage.multipart import keeping, part, shelf, tally
 from valetstore.storage.multipart.assembly import Assembly, Source, assembled
 from valetstore.storage.multipart.block import BlockPlace, check_room
-from valetstore.storage.multipart.ending import ended
+from valetstore.storage.multipart.ending import Ending
 from valetstore.storage.multipart.part import Bench
 from valetstore.storage.naming import Target, size_standing
 from valetstore.storage.place import ObjectPlace, Workshop
@@ -38,13 +38,16 @@ _ALWAYS: Final = frozenset({MD5, SHA256})
 class DiskBlocks:
     """Blocks of one store. `temp` is the folder for temp files that buckets share."""
 
-    def __init__(self, bench: Bench, workshop: Workshop, grounds: Grounds, pool: Pool, temp: TempFolder) -> None:
+    def __init__(
+        self, bench: Bench, workshop: Workshop, grounds: Grounds, pool: Pool, temp: TempFolder, ending: Ending
+    ) -> None:
         self._bench = bench
         self._shelf = bench.shelf
         self._workshop = workshop
         self._grounds = grounds
         self._pool = pool
         self._temp = temp
+        self._ending = ending
 
     # --- those that wait ---------------------------------------------------------------------------
 
@@ -133,7 +136,7 @@ class DiskBlocks:
     async def discard(self, admission: Admission) -> None:
         """None wait any more."""
         root, name = self._of(admission)
-        await ended(self._pool, self._bench, root, partial(self._find, root, name))
+        await self._ending.end(root, partial(self._find, root, name))
 
     # --- the whole ---------------------------------------------------------------------------------
 

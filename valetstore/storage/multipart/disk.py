@@ -17,7 +17,7 @@ from valetstore.storage.ground import Grounds
 from valetstore.storage.multipart import keeping, part, shelf
 from valetstore.storage.multipart.assembly import Assembly, assembled, check_order
 from valetstore.storage.multipart.blocks import DiskBlocks
-from valetstore.storage.multipart.ending import ended
+from valetstore.storage.multipart.ending import Ending
 from valetstore.storage.multipart.pages import page_of
 from valetstore.storage.multipart.part import Bench, PartPlace
 from valetstore.storage.naming import Target, size_standing
@@ -43,7 +43,8 @@ class DiskUploads:
         self._grounds = grounds
         self._pool = pool
         self._temp = temp
-        self.blocks: Blocks = DiskBlocks(bench, workshop, grounds, pool, temp)
+        self._ending = Ending(pool, bench)
+        self.blocks: Blocks = DiskBlocks(bench, workshop, grounds, pool, temp, self._ending)
 
     # --- the upload --------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ class DiskUploads:
     async def end(self, admission: Admission, upload_id: str) -> None:
         """It is completed or given up: its parts go. Harmless twice."""
         root, name = self._of(admission)
-        await ended(self._pool, self._bench, root, partial(self._find, root, name, upload_id))
+        await self._ending.end(root, partial(self._find, root, name, upload_id))
 
     # --- its parts ---------------------------------------------------------------------------------
 
