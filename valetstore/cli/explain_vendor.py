@@ -95,7 +95,7 @@ class Explained(NamedTuple):
         """See About."""
         if denied.code == "signature_mismatch":
             return _AS_SIGNED if self.causes else _SIGNED_BY[self.scheme]
-        return _WHOLE if denied.code == "key_malformed" else ""
+        return _WHOLE if denied.code == "key_malformed" and not self.causes else ""
 
     def as_json(self) -> dict[str, object]:
         """See About."""

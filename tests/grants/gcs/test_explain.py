@@ -20,7 +20,7 @@ from tests.grants.gcs.stranger import (
     with_parameters,
 )
 from valetstore.grants.facts import Facts
-from valetstore.grants.gcs import session
+from valetstore.grants.gcs import Rules, session
 from valetstore.grants.gcs.explain import facts_of
 from valetstore.grants.sigv4 import moment_of
 from valetstore.inbound import Inbound
@@ -132,3 +132,11 @@ def test_a_session_says_what_it_makes() -> None:
 @pytest.mark.parametrize("query", ["", "X-Goog-Signature=x", "GoogleAccessId=x", "upload_id=x", "X-Amz-Signature=x"])
 def test_what_cannot_be_read_is_left_to_who_refuses_it(query: str) -> None:
     assert facts_of(arriving("GET", f"{ENDPOINT}/b/k?{query}"), RULES, ring()) is None
+
+
+def test_what_a_setting_refuses_is_named() -> None:
+    """Nothing else is looked for: the same URL is refused however it is sent."""
+    url = signed("GET", version="v2")
+    found = facts_of(arriving("GET", url), Rules(v2=False), ring())
+    assert found is not None
+    assert found.causes == ("It was signed with version 2, which the gateway does not take (gcs.gcs-v2 = false).",)

@@ -12,7 +12,7 @@ from valetstore.errors import Denied
 from valetstore.grants import sigv4
 from valetstore.grants.facts import Fact, Facts
 from valetstore.grants.gcs import form, session, v2, v4
-from valetstore.grants.gcs.nearby import causes_of, fitting
+from valetstore.grants.gcs.nearby import Fitting, causes_of, fitting
 from valetstore.grants.gcs.rules import Rules
 from valetstore.grants.gcs.signer import algorithm_by_length
 from valetstore.grants.overrides import OVERRIDES
@@ -76,8 +76,14 @@ def _of_v2(inbound: Inbound, rules: Rules, keys: KeyRing) -> Facts:
         expires_at=claim.expires,
         headers=found.headers if found else (),
         computed=next(v2.texts_to_sign(inbound, rules, claim.expires)).line.decode("utf-8", "replace"),
-        causes=() if found and found.is_asked else tuple(causes_of(inbound, rules, keys, found)),
+        causes=_causes_in_v2(inbound, rules, keys, found),
     )
+
+
+def _causes_in_v2(inbound: Inbound, rules: Rules, keys: KeyRing, found: Fitting | None) -> tuple[str, ...]:
+    if not rules.v2:
+        return ("It was signed with version 2, which the gateway does not take (gcs.gcs-v2 = false).",)
+    return () if found and found.is_asked else tuple(causes_of(inbound, rules, keys, found))
 
 
 def _of_form(inbound: Inbound, keys: KeyRing) -> Facts:
