@@ -49,7 +49,7 @@ async def put_block(call: Call) -> Reply:
     proof = Promised(inbound, is_blob=False)
     whole = BodyRules.of(admission, services.config.limits.upload_bytes_max)
     rules = msgspec.structs.replace(whole, length_min=1)
-    most = None if whole.length_max is None else WAITING_WHOLES * whole.length_max
+    most = WAITING_WHOLES * whole.length_max
     await refuse_early(services.store, admission, Conditions())
     digests: dict[str, bytes] = {}
 
