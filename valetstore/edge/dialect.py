@@ -71,11 +71,16 @@ class Dialects:
         return (self.spoken(inbound) or self._usual).place(inbound)
 
 
+def query_of(inbound: Inbound) -> dict[str, str]:
+    """Parameters by lower-case name, the last of each; none where the query cannot be read."""
+    try:
+        return {name.lower(): value for name, value in inbound.query}
+    except Denied:
+        return {}
+
+
 def _is_native(inbound: Inbound) -> bool:
     """Whether a key of our own came."""
-    try:
-        if any(name.lower() == _NATIVE_PARAMETER for name, _ in inbound.query):
-            return True
-    except Denied:
-        pass
-    return any(value.lower().startswith("bearer ") for value in inbound.header_values("authorization"))
+    return _NATIVE_PARAMETER in query_of(inbound) or any(
+        value.lower().startswith("bearer ") for value in inbound.header_values("authorization")
+    )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from valetstore.edge.azure.codes import ROWS, SENTENCES
+from valetstore.edge.dialect import query_of
 from valetstore.edge.replies import Header, Reply, refusal_headers
 from valetstore.edge.xml import document
 from valetstore.encoding import SECONDS_MAX, http_date
@@ -96,14 +97,6 @@ def instant(seconds: float) -> str:
     whole = min(max(int(seconds), 0), SECONDS_MAX)
     ticks = round((min(max(seconds, 0), SECONDS_MAX) - whole) * 10_000_000) % 10_000_000
     return f"{datetime.datetime.fromtimestamp(whole, datetime.UTC):%Y-%m-%dT%H:%M:%S}.{ticks:07d}Z"
-
-
-def query_of(inbound: Inbound) -> Members:
-    """Parameters by lower-case name, the last of each; none where the query cannot be read."""
-    try:
-        return {name.lower(): value for name, value in inbound.query}
-    except Denied:
-        return {}
 
 
 # --- where one refusal of ours is several of Azure's -------------------------------------------------------------

@@ -5,9 +5,9 @@ Rule 2: our own code goes along in X-Valet-Error, whatever Google's is; our own 
 """
 
 import datetime
-from collections.abc import Mapping
 from typing import Final
 
+from valetstore.edge.dialect import query_of
 from valetstore.edge.gcs.codes import ROWS, SENTENCES
 from valetstore.edge.replies import Reply, refusal_headers
 from valetstore.edge.xml import document
@@ -27,7 +27,7 @@ _NATIVE: Final = "valet"
 
 def carries(inbound: Inbound) -> bool:
     """Whether a request carries a key of Google's, in whatever state: in its query, in a form, or as a session."""
-    query = _query(inbound)
+    query = query_of(inbound)
     if not _MARKS.isdisjoint(query) or any(name in _MARKS for name, _ in inbound.form or ()):
         return True
     return SESSION in query and _NATIVE not in query
@@ -71,7 +71,7 @@ def saying_of(denied: Denied, inbound: Inbound) -> Saying:
 def _details(denied: Denied, inbound: Inbound) -> str:
     expired_at = denied.evidence.get("expired_at")
     if denied.code == "key_expired" and expired_at is not None:
-        query = _query(inbound)
+        query = query_of(inbound)
         seconds = min(max(int(float(str(expired_at))), 0), SECONDS_MAX)
         if "googleaccessid" in query:
             return f"Request has expired: {seconds}"
@@ -79,11 +79,3 @@ def _details(denied: Denied, inbound: Inbound) -> str:
             moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
             return f"The provided token has expired. Request signature expired at: {moment}"
     return denied.text
-
-
-def _query(inbound: Inbound) -> Mapping[str, str]:
-    """Parameters by lower-case name, the last of each; none where the query cannot be read."""
-    try:
-        return {name.lower(): value for name, value in inbound.query}
-    except Denied:
-        return {}

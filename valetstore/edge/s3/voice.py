@@ -9,6 +9,7 @@ import datetime
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from valetstore.edge.dialect import query_of
 from valetstore.edge.forms import is_form
 from valetstore.edge.replies import Reply, refusal_headers
 from valetstore.edge.s3.codes import ROWS, SENTENCES, Row
@@ -29,7 +30,7 @@ Members = dict[str, str]
 
 def carries(inbound: Inbound) -> bool:
     """Whether a request carries a key of S3's, in whatever state."""
-    return _signed_in_query(_query(inbound)) or _signed_in_headers(inbound)
+    return _signed_in_query(query_of(inbound)) or _signed_in_headers(inbound)
 
 
 def hints(inbound: Inbound) -> bool:
@@ -84,7 +85,7 @@ def _by_code(denied: Denied, inbound: Inbound) -> Saying:
 def _in_time(denied: Denied, inbound: Inbound) -> Saying | None:
     """Too late or too early: S3 says so in one way for each place that a signature can be in."""
     server_time = ("ServerTime", iso(inbound.now))
-    query = _query(inbound)
+    query = query_of(inbound)
     if _signed_in_query(query):
         if denied.code != "key_expired":
             return Saying("AccessDenied", "Request is not valid yet", members=(server_time,))
@@ -104,7 +105,7 @@ def _in_time(denied: Denied, inbound: Inbound) -> Saying | None:
 def _digest(denied: Denied, inbound: Inbound) -> Saying | None:
     """The digest that did not fit: the one that was signed, or Content-MD5 (checksums say their own)."""
     computed = str(denied.evidence.get("computed", ""))
-    promised = inbound.header("x-amz-content-sha256") or _query(inbound).get("x-amz-content-sha256", "")
+    promised = inbound.header("x-amz-content-sha256") or query_of(inbound).get("x-amz-content-sha256", "")
     if denied.evidence.get("digest") == "sha256" and promised:
         members = (("ClientComputedContentSHA256", promised), ("S3ComputedContentSHA256", computed))
         return Saying("XAmzContentSHA256Mismatch", members=members)
@@ -133,7 +134,7 @@ def _key_invalid(_denied: Denied, inbound: Inbound) -> Saying | None:
 
 def _unknown_kind(_denied: Denied, inbound: Inbound) -> Saying | None:
     """An Authorization that is none of S3's. It is not told back: it may open something elsewhere."""
-    if _signed_in_query(_query(inbound)) or _signed_in_headers(inbound) or inbound.header("authorization") is None:
+    if _signed_in_query(query_of(inbound)) or _signed_in_headers(inbound) or inbound.header("authorization") is None:
         return None
     return Saying("InvalidArgument", "Unsupported Authorization Type", members=(("ArgumentName", "Authorization"),))
 
@@ -158,7 +159,7 @@ def _members(code: str, denied: Denied, inbound: Inbound, bucket: str, name: str
         case "NoSuchBucket" | "BucketAlreadyOwnedByYou" | "BucketAlreadyExists" | "BucketNotEmpty":
             return {"BucketName": bucket}
         case "NoSuchUpload":
-            return {"UploadId": _query(inbound).get("uploadid", "")}
+            return {"UploadId": query_of(inbound).get("uploadid", "")}
         case "MethodNotAllowed":
             kind = "OBJECT" if name else "BUCKET" if bucket else "SERVICE"
             return {"Method": inbound.method, "ResourceType": kind}
@@ -216,14 +217,6 @@ def _place(inbound: Inbound, rules: Rules) -> tuple[str, str]:
         return "", ""
     bucket = bucket_in_host(inbound.host, rules)
     return (bucket, path[1:]) if bucket else split_path(path)
-
-
-def _query(inbound: Inbound) -> Members:
-    """Parameters by lower-case name, the last of each; none where the query cannot be read."""
-    try:
-        return {name.lower(): value for name, value in inbound.query}
-    except Denied:
-        return {}
 
 
 def _signed_in_query(query: Members) -> bool:

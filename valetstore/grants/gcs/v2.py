@@ -21,6 +21,7 @@ from valetstore.grants import sigv4, terms
 from valetstore.grants.address import address_of
 from valetstore.grants.gcs import fault
 from valetstore.grants.gcs.operations import RESUMABLE
+from valetstore.grants.gcs.parameters import own_of
 from valetstore.grants.gcs.proven import Proven
 from valetstore.grants.gcs.rules import Rules
 from valetstore.grants.gcs.signer import algorithm_by_length, base64_signature, sha1_mac, signer_of
@@ -90,16 +91,7 @@ def made_by(claim: Claim, inbound: Inbound, rules: Rules, keys: KeyRing) -> tupl
 
 def claim_of(inbound: Inbound) -> Claim:
     """What a URL says of itself. Raises `key_malformed`."""
-    found: dict[str, str] = {}
-    for name, value in inbound.query:
-        lower = name.lower()
-        if lower in _OWN:
-            if lower in found:
-                raise fault.malformed(name, f"{name} is given more than once.")
-            found[lower] = value
-    for name in _REQUIRED:
-        if not found.get(name.lower()):
-            raise fault.malformed(name, f"{name} is missing.")
+    found = own_of(inbound, _REQUIRED)
     return Claim(found["googleaccessid"], _seconds(found["expires"]), base64_signature(found["signature"]))
 
 

@@ -18,6 +18,7 @@ from valetstore.grants import sigv4, terms
 from valetstore.grants.address import hosts_signed
 from valetstore.grants.gcs import fault
 from valetstore.grants.gcs.conditions import PAYLOAD
+from valetstore.grants.gcs.parameters import own_of
 from valetstore.grants.gcs.proven import Proven
 from valetstore.grants.gcs.rules import Rules
 from valetstore.grants.gcs.signer import hex_signature, signer_of
@@ -40,7 +41,6 @@ _MARKS: Final = frozenset({"x-goog-algorithm", "x-goog-credential", "x-goog-sign
 _REQUIRED: Final = tuple(
     f"X-Goog-{name}" for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")
 )
-_PARAMETERS: Final = frozenset(map(str.lower, _REQUIRED))
 _DATE: Final = re.compile(r"[0-9]{8}", re.ASCII)
 _LOCATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 # A token, and the slash that Google's own signers take.
@@ -110,16 +110,7 @@ def made_by(claim: Claim, inbound: Inbound, rules: Rules, keys: KeyRing) -> Sign
 
 def claim_of(inbound: Inbound) -> Claim:
     """What a URL says of itself, checked for its shape. Raises `key_malformed`, `parameter_invalid`."""
-    found: dict[str, str] = {}
-    for name, value in inbound.query:
-        lower = name.lower()
-        if lower in _PARAMETERS:
-            if lower in found:
-                raise fault.malformed(name, f"{name} is given more than once.")
-            found[lower] = value
-    for name in _REQUIRED:
-        if not found.get(name.lower()):
-            raise fault.malformed(name, f"{name} is missing.")
+    found = own_of(inbound, _REQUIRED)
     scope = scope_of(found, "X-Goog-")
     life = _life(found["x-goog-expires"])
     names, lower_names = _names(found["x-goog-signedheaders"])
