@@ -8,6 +8,7 @@ Rule 3: a client that lost the answer asks again: as long as the object is the o
 Source: Google Cloud, "Perform resumable uploads" (XML API).
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -32,6 +33,9 @@ from valetstore.storage.uploads import PARTS_MAX, Started
 
 _UNREAD_BYTES_MAX: Final = 64 * 1024
 """Google's own libraries send a JSON document with the request that begins a session; its XML API does not read it."""
+
+_LOOKS: Final = 20
+_PAUSE_SECONDS: Final = 0.05
 
 # What one meets that has been, or is being, completed by another request.
 _MAYBE_DONE: Final = frozenset({"upload_not_found", "part_invalid", "key_used", "exists", "precondition_failed"})
@@ -127,7 +131,10 @@ async def _completed(call: Call, found: Begun, hashes: Mapping[str, bytes]) -> R
         if denied.code not in _MAYBE_DONE:
             raise
         failed = denied
-    if (done := await _done(call)) is not None:
+    # Where its use is spent, another request is about to publish it, or was killed at that.
+    is_spent = failed.code == "key_used" and not failed.detail
+    done = await (_done_soon(call) if is_spent else _done(call))
+    if done is not None:
         return Reply(200, written_headers(done))
     if failed.code == "key_used":
         raise overtaken() if failed.detail else Denied("upload_not_found", reason="its one use is spent")
@@ -159,6 +166,15 @@ async def _done(call: Call) -> ObjectInfo | None:
         return None
     await forget(call)
     return info
+
+
+async def _done_soon(call: Call) -> ObjectInfo | None:
+    """The same within a second: between the use that is durable and the name that is given lies a publish."""
+    for _ in range(_LOOKS):
+        if (done := await _done(call)) is not None:
+            return done
+        await asyncio.sleep(_PAUSE_SECONDS)
+    return await _done(call)
 
 
 async def _parts(call: Call) -> list[Part]:
