@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +25,7 @@ from valetstore.keys.ringfile import RingFile
 
 READY = re.compile(r"ready on (https?://[^\s,]+|unix:[^\s,]+)")
 START_SECONDS = 20
+RELOADED = "the key ring changed and is reloaded"
 
 
 @dataclass
@@ -76,6 +78,16 @@ class Gate:
                 return False
             time.sleep(0.02)
         return True
+
+    @contextlib.contextmanager
+    def reloading(self, seconds: float = 10) -> Iterator[None]:
+        """What is inside changes the ring: wait until the daemon goes by the new one."""
+        said = self.log.count(RELOADED)
+        yield
+        deadline = time.monotonic() + seconds
+        while self.log.count(RELOADED) == said:
+            assert time.monotonic() < deadline, self.log[-2000:]
+            time.sleep(0.02)
 
     def start(self) -> Self:
         """Start it and wait until it accepts."""

@@ -8,7 +8,6 @@ of them would. `Accounts(gate)` makes accounts of any other gate that runs.
 import base64
 import datetime
 import secrets
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,7 +31,6 @@ from valetstore.keys.ringfile import RingFile, record_of
 from valetstore.keys.vendor import AZURE, HMAC
 
 CONTAINER: Final = "things"
-RELOADED: Final = "the key ring changed and is reloaded"
 ALL: Final = "racwdxltmei"
 """Every permission that a container's signature can have, in the order that the service asks for."""
 
@@ -139,9 +137,8 @@ class Accounts:
         secret = secrets.token_bytes(64)
         account = name or f"acc{secrets.token_hex(6)}"
         key = f"azure-{secrets.token_hex(6)}"
-        said = self.gate.log.count(RELOADED)
-        RingFile(self.gate.data).add(record_of(key, HMAC, profile, kid=account, secret=secret, scheme=AZURE))
-        _wait_for_another(self.gate, said)
+        with self.gate.reloading():
+            RingFile(self.gate.data).add(record_of(key, HMAC, profile, kid=account, secret=secret, scheme=AZURE))
         return Account(self.gate, account, base64.b64encode(secret).decode(), key)
 
 
@@ -176,14 +173,6 @@ def _until(seconds: float, terms: dict[str, Any]) -> dict[str, Any]:
 def _once(options: dict[str, Any]) -> dict[str, Any]:
     """No retries: a test sees the first answer."""
     return {"retry_total": 0} | options
-
-
-def _wait_for_another(gate: Gate, said: int, seconds: float = 10) -> None:
-    """Until the daemon has told once more that it goes by a new ring."""
-    deadline = time.monotonic() + seconds
-    while gate.log.count(RELOADED) == said:
-        assert time.monotonic() < deadline, gate.log[-2000:]
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

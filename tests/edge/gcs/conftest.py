@@ -6,11 +6,9 @@ accounts of any other gate that runs.
 """
 
 import base64
-import contextlib
 import datetime
 import hashlib
 import itertools
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -33,7 +31,6 @@ from valetstore.keys.ringfile import RingFile, record_of
 from valetstore.keys.vendor import GCS, RSA
 
 BUCKET: Final = "things"
-RELOADED: Final = "the key ring changed and is reloaded"
 KIB: Final = 1024
 QUANTUM: Final = 256 * KIB
 """What every chunk but the last is a multiple of."""
@@ -203,20 +200,9 @@ class Accounts:
         record = record_of(
             email.partition("@")[0], RSA, profile, kid=email, public_key=public_pem(private_key()), scheme=GCS
         )
-        with reloading(self.gate):
+        with self.gate.reloading():
             RingFile(self.gate.data).add(record)
         return Account(self.gate, email)
-
-
-@contextlib.contextmanager
-def reloading(gate: Gate, seconds: float = 10) -> Iterator[None]:
-    """What is inside changes the ring: wait until the daemon goes by the new one."""
-    said = gate.log.count(RELOADED)
-    yield
-    deadline = time.monotonic() + seconds
-    while gate.log.count(RELOADED) == said:
-        assert time.monotonic() < deadline, gate.log[-2000:]
-        time.sleep(0.02)
 
 
 def document(answer: Answer) -> Element:

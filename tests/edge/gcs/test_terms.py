@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.edge.gcs.conftest import QUANTUM, Account, Accounts, Session, refused, reloading
+from tests.edge.gcs.conftest import QUANTUM, Account, Accounts, Session, refused
 from tests.gate import Answer, Gate
 from valetstore.grants.grant import Budget, Profile
 
@@ -250,7 +250,7 @@ def test_what_is_revoked_opens_nothing_more(google: Accounts) -> None:
 def test_a_retired_signing_key_ends_its_sessions(google: Accounts) -> None:
     user = google(Profile())
     running = session(user, resume_url(user, "retired"))
-    with reloading(user.gate):
+    with user.gate.reloading():
         user.gate.cli("keys", "retire", user.email.partition("@")[0])
     answer = running.put(b"x")
     assert (answer.status, answer.code) == (403, "key_revoked")

@@ -5,7 +5,6 @@
 of any other gate that runs.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -21,7 +20,6 @@ from valetstore.keys.ringfile import RingFile, record_of
 from valetstore.keys.vendor import HMAC, S3, new_access_key_id, new_secret_access_key
 
 REGION: Final = "us-east-1"
-RELOADED: Final = "the key ring changed and is reloaded"
 
 
 class Credentials(NamedTuple):
@@ -83,18 +81,9 @@ class Clients:
             secret=made.secret_access_key.encode(),
             scheme=S3,
         )
-        said = self.gate.log.count(RELOADED)
-        RingFile(self.gate.data).add(record)
-        _wait_for_another(self.gate, said)
+        with self.gate.reloading():
+            RingFile(self.gate.data).add(record)
         return made
-
-
-def _wait_for_another(gate: Gate, said: int, seconds: float = 10) -> None:
-    """Until the daemon has told once more that it goes by a new ring."""
-    deadline = time.monotonic() + seconds
-    while gate.log.count(RELOADED) == said:
-        assert time.monotonic() < deadline, gate.log[-2000:]
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.edge.s3.conftest import RELOADED, Clients
+from tests.edge.s3.conftest import Clients
 from tests.edge.s3.parts import BUCKET, PART_MIN, Presigned, Whole, filled, presigned, refused
-from tests.edge.wire import Wire, head, wait_until
+from tests.edge.wire import Wire, head
 from tests.gate import Gate
 from valetstore.config import Config
 from valetstore.edge.upload_terms import Terms
@@ -163,9 +163,8 @@ def test_an_upload_ends_with_the_key_that_began_it(s3: Clients, gate: Gate, end:
     elif end == "signing key":
         gate.cli("revoke", "--signing-key", name)
     else:
-        said = gate.log.count(RELOADED)
-        gate.cli("keys", "retire", name)
-        wait_until(lambda: gate.log.count(RELOADED) > said)
+        with gate.reloading():
+            gate.cli("keys", "retire", name)
     other = as_other(whole, s3())
     with refused("AccessDenied", 403):
         other.complete()

@@ -22,7 +22,6 @@ from valetstore.grants.grant import Profile
 from valetstore.keys.ringfile import RingFile, record_of
 from valetstore.keys.vendor import HMAC, SWIFT
 
-RELOADED: Final = "the key ring changed and is reloaded"
 BOUNDARY: Final = "----FormBoundary7MA4YWxk"
 
 
@@ -106,12 +105,8 @@ class Accounts:
         number = next(self._numbers)
         made = Account(self.gate, name or f"AUTH_test{number}", secrets.token_urlsafe(30), f"swift-{number}")
         record = record_of(made.signing_key, HMAC, profile, kid=made.name, secret=made.key.encode(), scheme=SWIFT)
-        said = self.gate.log.count(RELOADED)
-        RingFile(self.gate.data).add(record)
-        deadline = time.monotonic() + 10
-        while self.gate.log.count(RELOADED) == said:
-            assert time.monotonic() < deadline, self.gate.log[-2000:]
-            time.sleep(0.02)
+        with self.gate.reloading():
+            RingFile(self.gate.data).add(record)
         return made
 
 
