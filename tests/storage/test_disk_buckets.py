@@ -16,6 +16,7 @@ from valetstore.storage.bucket_settings import BucketSettings
 from valetstore.storage.buckets import create_bucket, delete_bucket
 from valetstore.storage.disk import DiskStore
 from valetstore.storage.promise import Metadata
+from valetstore.storage.roots import Roots
 from valetstore.storage.uploads import Started
 
 from .admissions import admitted
@@ -205,3 +206,26 @@ def test_no_other_path_is_looked_at_for_a_bucket_that_cannot_be(tmp_path: Path, 
             store.buckets.setting_now(name, "cors")
 
     told(store_at(tmp_path), story)
+
+
+def test_a_bucket_that_another_writer_makes_meanwhile_is_no_lost_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two writers that find no folder, the one that comes second does not take the first's for an unmounted disk."""
+    objects = tmp_path / "objects"
+    objects.mkdir()
+    roots = Roots(tmp_path, {"b": Bucket(root=str(tmp_path / "media"))}, create=True)
+    root = roots.of("b")
+    real, turns = os.open, ["another writer's"]
+
+    def open_between(path: str, flags: int, *rest: int) -> int:
+        if path != root.path or not turns:
+            return real(path, flags, *rest)
+        turns.clear()
+        try:
+            return real(path, flags, *rest)
+        finally:
+            os.close(roots.open_to_write(root))
+
+    monkeypatch.setattr(os, "open", open_between)
+    os.close(roots.open_to_write(root))

@@ -91,11 +91,12 @@ class Roots:
         """
         if not root.is_configured and not self._is_same(_OBJECTS, self.objects):
             raise Denied("storage_unavailable", missing=self.objects)
+        was_there = root.bucket in self._seen  # asked before: another task may make and see it meanwhile
         try:
             fd = os.open(root.path, _OPEN if root.is_configured else _OPEN | os.O_NOFOLLOW)
         except FileNotFoundError:
             # An unmounted disk must not look like deleted objects.
-            if root.bucket in self._seen or not os.path.isdir(os.path.dirname(root.path)):
+            if was_there or not os.path.isdir(os.path.dirname(root.path)):
                 raise Denied("storage_unavailable", missing=root.path) from None
             raise
         if root.is_configured and not self._is_same(root.bucket, fd):
