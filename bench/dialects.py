@@ -25,23 +25,25 @@ from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
 from valetstore.keys.vendor import new_access_key_id
 from valetstore.policy.request import enforce
+from valetstore.policy.revocation import RevocationTable
 
 COLUMNS: Final = ("key", "µs each (min-max)", "a second", "to native (min-max)", "refused µs")
 
 
 class Judge:
-    """The gate of one ring, without what waits for others: no replay set, no revocations, no budgets."""
+    """The gate of one ring, without what waits for others: no replay set, no budgets. It remembers no key."""
 
     def __init__(self, keys: KeyRing) -> None:
         self._schemes = schemes_of(Config())
         self._keys = keys
+        self._revocations = RevocationTable()
 
     def admit(self, request: Inbound) -> None:
         """What `Gateway.admit` does until the use is looked at."""
         credential = recognise(request, self._schemes)
         intent = credential.scheme.intent(request)
-        proof = credential.scheme.verify(request, credential, self._keys)
-        enforce(proof.grant.narrowed_by(proof.limits), intent, request)
+        proof = credential.scheme.verify(request, credential, self._keys, intent)
+        enforce(proof.grant.narrowed_by(proof.limits), intent, request, self._revocations)
 
     def refuse(self, request: Inbound) -> None:
         """The same for a key that must not hold."""

@@ -155,6 +155,7 @@ class Bound:
     path: bytes
     name: str = "bound"
     signs_method: bool = True
+    marks: frozenset[str] = frozenset({"sig"})
     asked: list[str] = field(default_factory=list)
 
     def recognises(self, inbound: Inbound) -> list[Credential]:
@@ -163,7 +164,10 @@ class Bound:
     def intent(self, inbound: Inbound) -> Intent:
         return Intent("read", inbound.path)
 
-    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing) -> Proof:
+    def covered(self, inbound: Inbound, credential: Credential) -> None:
+        return None
+
+    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing, _intent: Intent | None = None) -> Proof:
         self.asked.append(inbound.method)
         if credential.text == "broken":
             raise Denied("key_malformed", "Its `sig` is broken.")

@@ -22,8 +22,13 @@ UNSAFE_IN_HEADER: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]"
 
 _WIRE_INT: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 _BAD_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_URLSAFE_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+# What the other alphabet has is none of this one: it becomes what no decoder takes.
+_URLSAFE_TO_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
 _STANDARD_TO_URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
+_PADDING: Final = (b"", b"===", b"==", b"=")
+"""What a text lacks, by what its length leaves when divided by four."""
+_LAST: Final = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
+"""The last characters whose bits beyond the last whole byte are zero, by the same (RFC 4648 section 3.5)."""
 
 _DAY: Final = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _MONTH: Final = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
@@ -41,15 +46,14 @@ def b64url_encode(data: bytes) -> bytes:
 
 def b64url_decode(text: bytes) -> bytes:
     """Decode unpadded base64url; only the one canonical text of those bytes is accepted."""
-    standard = text.translate(_URLSAFE_TO_STANDARD)
-    try:
-        data = binascii.a2b_base64(standard + b"=" * (-len(standard) % 4))
-    except binascii.Error as error:
-        raise ValueError("not base64url") from error
-    # `QQ` and `QR` decode alike and junk is skipped: comparing with the re-encoding closes both.
-    if b64url_encode(data) != text:
-        raise ValueError("not canonical base64url")
-    return data
+    rest = len(text) & 3
+    # `QQ` and `QR` decode alike: of a last character that stands for less than six bits only one spelling counts.
+    if not rest or text[-1] in _LAST[rest]:
+        try:
+            return binascii.a2b_base64(text.translate(_URLSAFE_TO_STANDARD) + _PADDING[rest], strict_mode=True)
+        except binascii.Error:
+            pass
+    raise ValueError("not base64url" if rest == 1 else "not canonical base64url")
 
 
 def percent_decode(raw: bytes) -> str:
@@ -57,7 +61,9 @@ def percent_decode(raw: bytes) -> str:
     if b"%" in raw:
         if _BAD_PERCENT.search(raw):
             raise ValueError("a percent sign without two hexadecimal digits")
-        raw = unquote_to_bytes(raw)
+        # Credentials have no other escape than this one.
+        plain = raw.replace(b"%2F", b"/")
+        raw = unquote_to_bytes(raw) if b"%" in plain else plain
     return raw.decode("utf-8", "strict")
 
 
@@ -67,7 +73,12 @@ def split_query(raw: bytes) -> tuple[tuple[str, str], ...]:
     for part in raw.split(b"&"):
         if part:
             name, _, value = part.partition(b"=")
-            pairs.append((percent_decode(name), percent_decode(value)))
+            # Most parts have no escape: what they say is what they are.
+            if b"%" in part:
+                name_text = percent_decode(name) if b"%" in name else name.decode()
+                pairs.append((name_text, percent_decode(value)))
+            else:
+                pairs.append((name.decode(), value.decode()))
     return tuple(pairs)
 
 
@@ -105,18 +116,29 @@ def http_date(seconds: int) -> str:
 def strict_json(data: bytes) -> object:
     """Decode JSON; a member given twice, NaN, an overlong number, or deep nesting is refused.
 
-    msgspec refuses all but the first. A member given twice is found by writing the value back: a text
-    has two quotes a string (those inside one are escaped and taken off), so a dropped member leaves
-    fewer. Only a text that spells a closing backslash as `\\u005c` is refused without need.
+    msgspec refuses all but the first, which `holds_all` finds. Only a text that spells a closing backslash as
+    `\\u005c` is refused without need.
     """
     try:
         value: object = msgspec.json.decode(data)
         written = msgspec.json.encode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from error
-    if data.count(b'"') - data.count(b'\\"') != written.count(b'"') - written.count(b'\\"'):
+    if not holds_all(written, data):
         raise ValueError("not JSON: a member is given twice")
     return value
+
+
+def holds_all(written: bytes, data: bytes) -> bool:
+    """Whether JSON that msgspec has read from `data` and `written` back still has every member: none was given twice.
+
+    A text has two quotes a string (those inside one are escaped and taken off), so a dropped member leaves fewer.
+    """
+    return written == data or _quotes(written) == _quotes(data)
+
+
+def _quotes(text: bytes) -> int:
+    return text.count(b'"') - text.count(b'\\"')
 
 
 def content_disposition(kind: str, filename: str) -> str:

@@ -18,6 +18,7 @@ RESERVED_BUCKET: Final = "_valet"
 
 # The widest set of the vendors' bucket and container names that is also a plain folder name.
 _BUCKET: Final = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._$-]{0,62}", re.ASCII)
+_DOTS: Final = frozenset({".", ".."})
 
 
 class ObjectKey(NamedTuple):
@@ -68,14 +69,14 @@ def check_name(name: str) -> None:
     """Raise `object_key_invalid` unless this can be an object's name (or none at all, "")."""
     check_beginning(name)
     # Browsers, proxies and SDKs resolve these before they sign or send: two parties would disagree.
-    if "." in name and not {".", ".."}.isdisjoint(name.split("/")):
+    if ("/." in name or name.startswith(".")) and not _DOTS.isdisjoint(name.split("/")):
         raise Denied("object_key_invalid", "The object's name has a segment that is `.` or `..`.")
 
 
 def check_beginning(text: str) -> None:
     """Raise `object_key_invalid` unless names could begin so: `a/.` is none, but `a/.profile` begins with it."""
     try:
-        size = len(text.encode("utf-8"))
+        size = len(text) if text.isascii() else len(text.encode("utf-8"))
     except UnicodeEncodeError:
         raise Denied("object_key_invalid", "The object's name is not Unicode text.") from None
     if size > KEY_BYTES_MAX:

@@ -1,8 +1,12 @@
 """Exactly one key opens a request; where two parties could take different ones, none does."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.grants.held_keys import held, schemes
 from tests.minting import NOW, refused
+from valetstore.errors import Denied
 from valetstore.grants.native import Native
 from valetstore.grants.recognise import recognise
 from valetstore.grants.scheme import Credential
@@ -92,3 +96,35 @@ def test_an_authorization_of_another_kind_is_no_key(value: str) -> None:
 
 def test_two_keys_in_one_authorization_are_no_key() -> None:
     assert recognised("authorization: Bearer t, Bearer u").text == "t, Bearer u"
+
+
+# Every dialect at once
+
+NAMES = [
+    *sorted({name for scheme in schemes() for name in scheme.marks}),
+    *("AWSAccessKeyId", "Expires", "GoogleAccessId", "Key-Pair-Id", "Policy", "Signature", "VALET", "X-Amz-Credential"),
+    *("X-Goog-Signature", "SIG", "se", "sp", "sr", "ss", "sv", "list", "prefix", "t%65mp_url_sig", "s%69g", "a"),
+]
+
+
+@given(st.lists(st.sampled_from(NAMES), max_size=5))
+def test_a_query_without_a_dialects_marks_holds_no_key_of_it(names: list[str]) -> None:
+    """So nobody has to be asked: what all say together is what those say whose marks are there."""
+    query = "&".join(f"{name}=x" for name in names)
+    inbound = Inbound("GET", f"/b/k?{query}".encode(), (), now=NOW)
+    asked = [scheme for scheme in schemes() if scheme.recognises(inbound)]
+    assert all(not scheme.marks.isdisjoint(inbound.names) for scheme in asked)
+    every = [credential for scheme in asked for credential in scheme.recognises(inbound)]
+    try:
+        assert [recognise(inbound, schemes())] == every
+    except Denied as denied:
+        code = "key_ambiguous" if every else "key_missing"
+        assert (denied.code, len(every) == 1) == (code, False)  # noqa: PT017 - one of three outcomes
+
+
+@pytest.mark.parametrize("kind", list(held()))
+@pytest.mark.parametrize("more", [(b"Cookie", b"a=b"), (b"User-Agent", b"valet")])
+def test_a_header_that_holds_no_key_changes_nothing(kind: str, more: tuple[bytes, bytes]) -> None:
+    base = held()[kind]
+    with_it = base._replace(headers=(*base.headers, more)).inbound
+    assert recognise(with_it, schemes()) == recognise(base.inbound, schemes())

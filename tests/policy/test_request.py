@@ -1,5 +1,6 @@
 """The head of a request against a key: each condition at its edge, and in the promised order."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -71,6 +72,66 @@ def test_of_any_conditions_that_fail_the_first_in_order_is_named(failing: set[in
 
 def test_nothing_after_a_refusal_is_looked_at() -> None:
     assert len(CHECKS) == len(TROUBLES)
+
+
+LEAST: list[tuple[str, Any]] = [
+    ("not_before", NOW + 1),
+    ("issued_at", NOW + 1),
+    ("issued_at", NOW - 9),
+    ("not_after", NOW),
+    ("ttl_max", 5),
+    ("retires_at", NOW),
+    ("operations", frozenset({"read", "list"})),
+    ("scopes", ((Scope("/b/k"),),)),
+    ("scopes", ((Scope("/b/", is_prefix=True), Scope("/x")), (Scope("/b/k"), Scope("/b/a/", is_prefix=True)))),
+    ("scopes", ((),)),
+    ("networks", (parse_networks("192.0.2.0/24"),)),
+    ("tls_only", True),
+    ("headers", (("x-team", "red"),)),
+    ("length_min", 11),
+    ("length_max", 9),
+    ("types", (("text/plain",),)),
+]
+INTENTS = [
+    READ,
+    PUT,
+    Intent("list", "/b/"),
+    Intent("list", "/b/a/"),
+    Intent("list", "/b/", partly=True),
+    Intent("delete", "/b/k", KEY),
+    Intent("write", "/b/k", KEY, length=10, upload="u"),
+    Intent("write", "/b/k", KEY, copied=True),
+    Intent("write", "/b/"),
+]
+
+
+@given(
+    st.lists(st.sampled_from(LEAST), max_size=4),
+    st.sampled_from(INTENTS),
+    st.sampled_from(["192.0.2.1", "198.51.100.1", ""]),
+    st.booleans(),
+    st.sampled_from([{}, {"x-team": "red"}]),
+)
+def test_all_conditions_are_judged_as_if_each_were_asked_in_turn(
+    conditions: list[tuple[str, Any]], intent: Intent, peer: str, tls: bool, headers: dict[str, str]
+) -> None:
+    """Without the condition, nothing is asked; with it, all is."""
+    limited = grant(**dict(conditions))
+    inbound = ask("PUT", "/b/k", headers, tls=tls, peer=plain_address(peer) if peer else None)
+
+    def in_turn() -> None:
+        for check in CHECKS:
+            check(limited, intent, inbound)
+
+    assert _said(lambda: enforce(limited, intent, inbound)) == _said(in_turn)
+
+
+def _said(judge: Callable[[], None]) -> tuple[str, str, dict[str, object]] | None:
+    try:
+        judge()
+    except Denied as denied:
+        return denied.code, denied.text, denied.evidence
+    return None
 
 
 # Time

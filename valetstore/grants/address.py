@@ -74,7 +74,10 @@ def address_of(inbound: Inbound, hosting: Hosting) -> Address:
 
 def bucket_in_host(host: str, hosting: Hosting) -> str:
     """The bucket that a Host names below one of the operator's domains, or a vendor's; "" where it names none."""
-    name = host.lower().rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host.lower()
+    lower = host.lower()
+    name, _, port = lower.rpartition(":")
+    if not port.isdigit():
+        name = lower
     if name == hosting.public_name:
         return ""
     for domain in hosting.domains:

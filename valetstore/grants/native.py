@@ -7,17 +7,18 @@ Rule 3: a claim that is not understood refuses the key: it may be a condition.
 """
 
 import re
-from typing import Final, Literal
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import msgspec
 
-from valetstore.encoding import UNSAFE_IN_HEADER, b64url_decode, b64url_encode, strict_json, wire_int
+from valetstore.encoding import UNSAFE_IN_HEADER, b64url_decode, b64url_encode, holds_all, strict_json, wire_int
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.grants.grant import Budget, Grant, Intent, Network, Operation, Proof, Scope
 from valetstore.grants.networks import parse_networks
 from valetstore.grants.scheme import Credential
 from valetstore.inbound import Inbound
-from valetstore.keys.material import ALGORITHMS, PrivateKey, fingerprint, spend_as_much
+from valetstore.keys.material import ALGORITHMS, PrivateKey, spend_as_much
 from valetstore.keys.ring import KeyRing, SigningKey, check_type_pattern
 from valetstore.objectkey import RESERVED_BUCKET, ObjectKey, check_beginning, check_bucket, split_path
 
@@ -31,6 +32,9 @@ RELEASE_PATH: Final = "/_valet/release"
 """Where a key is given back by whoever holds it."""
 
 TOKEN_BYTES_MAX: Final = 8192
+_HEADER_BYTES_MAX: Final = 512
+"""Of a header's text, for what it says to be kept: one with an algorithm, a name and a type has less than 200."""
+_HEADERS_KEPT: Final = 4096
 _READS: Final = frozenset({"GET", "HEAD"})
 TYPES: Final = frozenset({"JWT", "valet+jwt"})
 
@@ -99,6 +103,7 @@ class Native:
 
     name = NAME
     signs_method = False
+    marks = frozenset({PARAMETER})
 
     def __init__(self, skew: float = 0, audience: Audience | None = None) -> None:
         self.skew = skew
@@ -106,49 +111,60 @@ class Native:
 
     def recognises(self, inbound: Inbound) -> list[Credential]:
         """Every native key in the request: `?valet=`, `Authorization: Bearer`, the cookie `valet`."""
-        found = [Credential(self, "query", value) for value in inbound.parameters(PARAMETER)]
-        for value in inbound.header_values("authorization"):
-            kind, _, token = value.partition(" ")
-            if kind.lower() == "bearer":
-                found.append(Credential(self, "header", token.strip(" ")))
-        found += [Credential(self, "cookie", value) for name, value in inbound.cookies if name == PARAMETER]
+        found = [Credential(self, "query", value) for name, value in inbound.query if name == PARAMETER]
+        carriers = inbound.header_names
+        if b"authorization" in carriers:
+            for value in inbound.header_values("authorization"):
+                kind, _, token = value.partition(" ")
+                if kind.lower() == "bearer":
+                    found.append(Credential(self, "header", token.strip(" ")))
+        if b"cookie" in carriers:
+            found += [Credential(self, "cookie", value) for name, value in inbound.cookies if name == PARAMETER]
         return found
 
     def intent(self, inbound: Inbound) -> Intent:
         """What the request asks for. Raises `method_not_allowed`, `object_key_invalid`, `parameter_invalid`."""
-        bucket, name = split_path(inbound.path)
+        path = inbound.path
+        bucket, name = split_path(path)
         if bucket == RESERVED_BUCKET:
-            return Intent(_own_operation(inbound), inbound.path)
+            return Intent(_own_operation(inbound), path)
         match inbound.method:
             case "GET" | "HEAD" if not name and inbound.parameters("list"):
                 return _list_intent(inbound, bucket)
             case "GET" | "HEAD":
-                return _object_intent("read", inbound)
+                return Intent("read", path, ObjectKey.of(bucket, name))
             case "PUT":
-                return _object_intent("write", inbound)
+                return _write_intent(inbound, ObjectKey.of(bucket, name))
             case "DELETE":
-                return _object_intent("delete", inbound)
+                return Intent("delete", path, ObjectKey.of(bucket, name))
         raise Denied("method_not_allowed", "Allowed are GET, HEAD, PUT, DELETE and OPTIONS.")
 
-    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing) -> Proof:
+    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing, intent: Intent | None = None) -> Proof:
         """Check a token and say what it allows. Raises `key_malformed`, `signature_mismatch`."""
-        header, payload, signed, signature = _split(credential.text)
-        key, holds = _check_signature(header, signed, signature, keys)
-        if key is None or not holds:
-            raise Denied(
-                "signature_mismatch",
-                reason="the signature differs" if key else "no signing key has this kid and algorithm",
-                signing_key=key.name if key else "",
-            )
+        named, payload, signed, signature = _split(credential.text)
+        key = keys.find(NAME, named.kid)
+        if key is None or key.algorithm.name != named.algorithm:
+            # The same work is done where there is no such key.
+            spend_as_much(named.algorithm, signed, signature)
+            raise Denied("signature_mismatch", reason="no signing key has this kid and algorithm", signing_key="")
+        if not key.holds(signed, signature):
+            raise Denied("signature_mismatch", reason="the signature differs", signing_key=key.name)
         claims = _claims(payload)
-        self._check_audience(claims)
-        nonce = claims.jti.encode() if claims.jti is not None else _nonce_of(key, signed, signature)
-        identity = fingerprint(NAME.encode(), key.id, b"jti" if claims.jti is not None else b"mac", nonce)
+        if claims.aud is not None or self.audience.required:
+            self._check_audience(claims)
+        if claims.jti is not None:
+            identity = key.identity_of(b"jti", claims.jti.encode())
+        else:
+            identity = key.identity_of(b"mac", _nonce_of(key, signed, signature))
         try:
-            grant = _grant(claims, key, identity, self.skew)
+            grant = _grant(claims, key.name, identity, self.skew)
         except Denied as denied:
             raise denied.because(signing_key=key.name, key_identity=identity.hex()) from None
         return Proof(grant, key.limits)
+
+    def covered(self, inbound: Inbound, credential: Credential) -> str:
+        """The token alone: wherever it stands in a request, it says the same."""
+        return credential.text
 
     def _check_audience(self, claims: Claims) -> None:
         if claims.aud is None:
@@ -164,7 +180,7 @@ def sign(claims: Claims, kid: str, algorithm: str, material: bytes | PrivateKey)
     """Mint a token: JWS compact, `typ` valet+jwt. Raises ConfigInvalid where the claims could never be admitted."""
     payload = msgspec.json.encode(claims)
     try:
-        _grant(_claims(payload), None, b"", 0)
+        _grant(_claims(payload), "", b"", 0)
     except Denied as denied:
         raise ConfigInvalid(denied.detail) from None
     header = msgspec.json.encode({"alg": algorithm, "kid": kid, "typ": "valet+jwt"})
@@ -191,16 +207,13 @@ def _own_operation(inbound: Inbound) -> Operation:
     return "read" if inbound.method in _READS and not is_revocations(inbound.path) else "admin"
 
 
-def _object_intent(operation: Literal["read", "write", "delete"], inbound: Inbound) -> Intent:
-    key = ObjectKey.parse(inbound.path)
-    if operation != "write":
-        return Intent(operation, inbound.path, key)
+def _write_intent(inbound: Inbound, key: ObjectKey) -> Intent:
     length = inbound.header("content-length")
     try:
         announced = None if length is None else wire_int(length)
     except ValueError:
         raise Denied("request_malformed", "Content-Length is not a number of bytes.") from None
-    return Intent(operation, inbound.path, key, announced, inbound.header("content-type"))
+    return Intent("write", inbound.path, key, announced, inbound.header("content-type"))
 
 
 def _list_intent(inbound: Inbound, bucket: str) -> Intent:
@@ -218,32 +231,46 @@ class _Header(msgspec.Struct, frozen=True):
     typ: str | None = None
     crit: object = msgspec.UNSET
 
+    @property
+    def fault(self) -> str:
+        """Why no key with this header is taken; "" where one may be."""
+        if self.alg not in ALGORITHMS or self.crit is not msgspec.UNSET:
+            return f"Its `alg` must be one of {', '.join(ALGORITHMS)}, and `crit` absent."
+        return "" if self.typ is None or self.typ in TYPES else "Its `typ` must be absent, JWT or valet+jwt."
 
-def _split(text: str) -> tuple[_Header, bytes, bytes, bytes]:
+
+class _Named(NamedTuple):
+    """What is read of a header: the algorithm and the signing key's id, and `_Header.fault`."""
+
+    algorithm: str
+    kid: str
+    fault: str
+
+
+def _split(text: str) -> tuple[_Named, bytes, bytes, bytes]:
     """(header, payload, signing input, signature); raises `key_malformed`."""
     if len(text) > TOKEN_BYTES_MAX:
         raise Denied("key_malformed", f"It is longer than {TOKEN_BYTES_MAX} bytes.")
     try:
         token = text.encode("ascii")
         head, payload, signature = token.split(b".")
-        header = msgspec.convert(strict_json(b64url_decode(head)), _Header)
-        parts = b64url_decode(payload), b64url_decode(signature)
+        named = _known(head) if len(head) <= _HEADER_BYTES_MAX else _named(head)
+        parts = named, b64url_decode(payload), token[: -len(signature) - 1], b64url_decode(signature)
     except (ValueError, msgspec.ValidationError):
         raise Denied("key_malformed", "It is not a signed JWT with `alg` and `kid`.") from None
-    if header.alg not in ALGORITHMS or header.crit is not msgspec.UNSET:
-        raise Denied("key_malformed", f"Its `alg` must be one of {', '.join(ALGORITHMS)}, and `crit` absent.")
-    if header.typ is not None and header.typ not in TYPES:
-        raise Denied("key_malformed", "Its `typ` must be absent, JWT or valet+jwt.")
-    return header, parts[0], token[: len(head) + 1 + len(payload)], parts[1]
+    if named.fault:
+        raise Denied("key_malformed", named.fault)
+    return parts
 
 
-def _check_signature(header: _Header, signed: bytes, signature: bytes, keys: KeyRing) -> tuple[SigningKey | None, bool]:
-    """The signing key, and whether it signed this. The same work is done where there is no such key."""
-    key = keys.find(NAME, header.kid)
-    if key is not None and key.algorithm.name == header.alg:
-        return key, key.algorithm.verify(key.material, signed, signature)
-    spend_as_much(header.alg, signed, signature)
-    return None, False
+def _named(head: bytes) -> _Named:
+    """What a header's text says, signed or not; raises ValueError, ValidationError."""
+    header = msgspec.convert(strict_json(b64url_decode(head)), _Header)
+    return _Named(header.alg, header.kid, header.fault)
+
+
+# All keys of one signing key have the same few bytes there. What they say is nobody's secret and proves nothing.
+_known = lru_cache(maxsize=_HEADERS_KEPT)(_named)
 
 
 def _nonce_of(key: SigningKey, signed: bytes, signature: bytes) -> bytes:
@@ -252,6 +279,14 @@ def _nonce_of(key: SigningKey, signed: bytes, signature: bytes) -> bytes:
 
 
 def _claims(payload: bytes) -> Claims:
+    """Claims as strictly read as `strict_json` reads; raises `key_malformed`."""
+    try:
+        claims = _read_claims(payload)
+        if holds_all(_write_claims(claims), payload):
+            return claims
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    # A member given twice, or one that says what holds without it; which, and what is wrong, is found out the long way.
     try:
         return msgspec.convert(strict_json(payload), Claims)
     except msgspec.ValidationError as error:
@@ -260,60 +295,88 @@ def _claims(payload: bytes) -> Claims:
         raise Denied("key_malformed", "Its claims are not one JSON object.") from None
 
 
+_read_claims = msgspec.json.Decoder(Claims).decode
+_write_claims = msgspec.json.Encoder().encode
+
+
 def _claim_error(message: str) -> str:
     what, _, where = message.replace("Object ", "").partition(" - at `$.")
     name = where.rstrip("`")
     return f"Its claim `{name}`: {what}." if name else f"Its claims: {what}."
 
 
-def _grant(claims: Claims, key: SigningKey | None, identity: bytes, skew: float) -> Grant:
+def _grant(claims: Claims, signing_key: str, identity: bytes, skew: float) -> Grant:
     """Claims as a grant; raises `key_malformed` that names the claim."""
     _check_moments(claims)
     if claims.uses is not None and (not 1 <= claims.uses <= INTEGER_MAX or claims.jti is None or claims.iat is None):
         raise Denied("key_malformed", "Its claim `uses` is 1 or more and needs `jti` and `iat`.")
     if not 0 <= claims.window <= INTEGER_MAX or (claims.window and claims.uses is None):
         raise Denied("key_malformed", "Its claim `window` is in seconds and needs `uses`.")
-    low, high = _length(claims)
-    return Grant(
+    length = (0, None) if claims.length is None else _length(claims.length)
+    if not claims.ops:
+        raise Denied("key_malformed", "Its claim `ops` is empty.")
+    scope = _scope(claims)
+    grant = Grant(
         scheme=NAME,
-        signing_key=key.name if key else "",
+        signing_key=signing_key,
         identity=identity,
-        operations=_operations(claims),
-        scopes=((_scope(claims),),),
+        operations=frozenset(claims.ops),
+        scopes=((scope,),),
         not_after=claims.exp,
         not_before=claims.nbf,
         issued_at=claims.iat,
         skew=skew,
         early=skew,
         subject=claims.sub or "",
-        length_min=low,
-        length_max=high,
-        types=_types(claims),
-        networks=_networks(claims),
-        tls_only=claims.https,
         uses=claims.uses,
+    )
+    return grant if _is_plain(claims) else _conditional(grant, claims, length)
+
+
+def _is_plain(claims: Claims) -> bool:
+    """Whether they say nothing but who, what, where, when and how often, as most do. An empty condition is one."""
+    return (
+        claims.length is None
+        and claims.type is None
+        and claims.ip is None
+        and claims.budget is None
+        and claims.sha256 is None
+        and claims.ctx is None
+        and not claims.headers
+        and not claims.response
+        and not (claims.https or claims.create or claims.window)
+    )
+
+
+def _conditional(grant: Grant, claims: Claims, length: tuple[int, int | None]) -> Grant:
+    """With all that they ask besides; raises `key_malformed` that names the claim."""
+    return msgspec.structs.replace(
+        grant,
+        length_min=length[0],
+        length_max=length[1],
+        types=() if claims.type is None else _types(claims.type),
+        networks=() if claims.ip is None else _networks(claims.ip),
+        tls_only=claims.https,
         window=claims.window,
         budget=claims.budget,
         create_only=claims.create,
-        sha256=_sha256(claims),
-        headers=_required_headers(claims),
-        response=_response(claims),
+        sha256=None if claims.sha256 is None else _sha256(claims.sha256),
+        headers=_required_headers(claims.headers),
+        response=_response(claims.response),
         ctx=claims.ctx,
     )
 
 
 def _check_moments(claims: Claims) -> None:
-    for name in ("exp", "nbf", "iat"):
-        moment = getattr(claims, name)
-        # Written so that NaN fails as well: it would never expire.
-        if moment is not None and not 0 <= moment <= INTEGER_MAX:
-            raise Denied("key_malformed", f"Its claim `{name}` is not seconds since the epoch.")
-
-
-def _operations(claims: Claims) -> frozenset[str]:
-    if not claims.ops:
-        raise Denied("key_malformed", "Its claim `ops` is empty.")
-    return frozenset(claims.ops)
+    # Written so that NaN fails as well: it would never expire.
+    if (
+        not 0 <= claims.exp <= INTEGER_MAX
+        or not 0 <= (claims.nbf or 0) <= INTEGER_MAX
+        or not 0 <= (claims.iat or 0) <= INTEGER_MAX
+    ):
+        named = {"exp": claims.exp, "nbf": claims.nbf or 0, "iat": claims.iat or 0}
+        wrong = next(name for name, moment in named.items() if not 0 <= moment <= INTEGER_MAX)
+        raise Denied("key_malformed", f"Its claim `{wrong}` is not seconds since the epoch.")
 
 
 def _scope(claims: Claims) -> Scope:
@@ -329,18 +392,14 @@ def _scope(claims: Claims) -> Scope:
     return Scope(path)
 
 
-def _length(claims: Claims) -> tuple[int, int | None]:
-    if claims.length is None:
-        return 0, None
-    if len(claims.length) != 2 or not 0 <= claims.length[0] <= claims.length[1] <= INTEGER_MAX:
+def _length(ends: list[int]) -> tuple[int, int | None]:
+    if len(ends) != 2 or not 0 <= ends[0] <= ends[1] <= INTEGER_MAX:
         raise Denied("key_malformed", "Its claim `length` is [min, max] in bytes.")
-    return claims.length[0], claims.length[1]
+    return ends[0], ends[1]
 
 
-def _types(claims: Claims) -> tuple[tuple[str, ...], ...]:
-    if claims.type is None:
-        return ()
-    patterns = as_list(claims.type)
+def _types(claim: str | list[str]) -> tuple[tuple[str, ...], ...]:
+    patterns = as_list(claim)
     try:
         for pattern in patterns:
             check_type_pattern(pattern)
@@ -349,32 +408,28 @@ def _types(claims: Claims) -> tuple[tuple[str, ...], ...]:
     return (tuple(pattern.lower() for pattern in patterns),)
 
 
-def _networks(claims: Claims) -> tuple[tuple[Network, ...], ...]:
-    if claims.ip is None:
-        return ()
+def _networks(claim: str | list[str]) -> tuple[tuple[Network, ...], ...]:
     try:
-        return (parse_networks(claims.ip),)
+        return (parse_networks(claim),)
     except ValueError as error:
         raise Denied("key_malformed", f"Its claim `ip`: {error}.") from None
 
 
-def _sha256(claims: Claims) -> bytes | None:
-    if claims.sha256 is None:
-        return None
-    if not _HEX_SHA256.fullmatch(claims.sha256):
+def _sha256(text: str) -> bytes:
+    if not _HEX_SHA256.fullmatch(text):
         raise Denied("key_malformed", "Its claim `sha256` is 64 hexadecimal digits.")
-    return bytes.fromhex(claims.sha256)
+    return bytes.fromhex(text)
 
 
-def _required_headers(claims: Claims) -> tuple[tuple[str, str], ...]:
-    for name in claims.headers:
+def _required_headers(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    for name in headers:
         if not _HEADER_NAME.fullmatch(name):
             raise Denied("key_malformed", "Its claim `headers` maps header names to values.")
-    return tuple((name.lower(), value) for name, value in claims.headers.items())
+    return tuple((name.lower(), value) for name, value in headers.items())
 
 
-def _response(claims: Claims) -> tuple[tuple[str, str], ...]:
-    pairs = tuple((name.lower(), value) for name, value in claims.response.items())
+def _response(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    pairs = tuple((name.lower(), value) for name, value in headers.items())
     for name, value in pairs:
         if name not in RESPONSE_HEADERS:
             allowed = ", ".join(sorted(RESPONSE_HEADERS))

@@ -19,4 +19,4 @@ OVERRIDES: Final = {
 
 def overrides_of(query: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """(header, value) for each of them in a query that is signed as a whole."""
-    return tuple((OVERRIDES[name], value) for name, value in query if name in OVERRIDES)
+    return tuple([(OVERRIDES[name], value) for name, value in query if name in OVERRIDES])

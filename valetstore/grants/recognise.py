@@ -13,11 +13,26 @@ from valetstore.grants.scheme import Credential, Scheme
 from valetstore.inbound import Inbound
 
 _COOKIE_METHODS = frozenset({"GET", "HEAD"})
+_CARRIERS = frozenset({b"authorization", b"cookie"})
 
 
 def recognise(inbound: Inbound, schemes: Sequence[Scheme]) -> Credential:
     """The one credential. Raises `key_missing`, `key_ambiguous`, `key_malformed`."""
-    found = [credential for scheme in schemes for credential in scheme.recognises(inbound)]
+    if inbound.form is None and inbound.header_names.isdisjoint(_CARRIERS):
+        # Most requests: what has no mark of a dialect in its query has no key of it.
+        names, found = inbound.names, []
+        for scheme in schemes:
+            if not scheme.marks.isdisjoint(names):
+                found += scheme.recognises(inbound)
+        if len(found) == 1:
+            return found[0]
+    else:
+        found = [credential for scheme in schemes for credential in scheme.recognises(inbound)]
+    return _the_one(inbound, found)
+
+
+def _the_one(inbound: Inbound, found: Sequence[Credential]) -> Credential:
+    """The one that counts of all that were found."""
     explicit = [credential for credential in found if credential.carrier != "cookie"]
     authorizations = len(inbound.header_values("authorization"))
     recognised = sum(credential.carrier == "header" for credential in explicit)

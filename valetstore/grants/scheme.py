@@ -1,5 +1,6 @@
 """Scheme: what every dialect of keys can do; Credential: one key as it was found in a request."""
 
+from collections.abc import Hashable
 from typing import Literal, NamedTuple, Protocol
 
 from valetstore.grants.grant import Intent, Proof
@@ -12,11 +13,13 @@ Carrier = Literal["query", "header", "form", "cookie"]
 class Scheme(Protocol):
     """One dialect. `verify` is pure and synchronous: it reads no clock, no socket, no file.
 
-    `signs_method` says whether its signatures hold for one method alone.
+    `signs_method` says whether its signatures hold for one method alone. `marks` are names of query parameters in lower
+    case: a query that has none of them, in whatever case, holds no key of this dialect.
     """
 
     name: str
     signs_method: bool
+    marks: frozenset[str]
 
     def recognises(self, inbound: Inbound) -> "list[Credential]":
         """Every credential of this dialect in the request, well-formed or not; [] where there is none."""
@@ -24,8 +27,17 @@ class Scheme(Protocol):
     def intent(self, inbound: Inbound) -> Intent:
         """What the request asks for, by this dialect's paths and methods. Raises Denied."""
 
-    def verify(self, inbound: Inbound, credential: "Credential", keys: KeyRing) -> Proof:
-        """Prove the credential. Raises `key_malformed`, `signature_mismatch`."""
+    def verify(self, inbound: Inbound, credential: "Credential", keys: KeyRing, intent: Intent | None = None) -> Proof:
+        """Prove the credential. `intent` is what `intent` says of this request, where that was asked before.
+
+        Raises `key_malformed`, `signature_mismatch`.
+        """
+
+    def covered(self, inbound: Inbound, credential: "Credential") -> Hashable | None:
+        """Everything in the request that `verify` goes by: of two requests with one `covered` both have the same proof
+        from one scheme and ring, or the same refusal. None where a proof is for this one moment or request alone: where
+        `verify` looks at the clock, and where a body has something left to prove. Never raises.
+        """
 
 
 class Credential(NamedTuple):

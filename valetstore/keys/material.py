@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Literal, NamedTuple, cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -32,6 +32,38 @@ _RSA_SIGNATURE_BYTES: Final = frozenset(bits // 8 for bits in RSA_BITS)
 Secret = bytes
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
+Holds = Callable[[bytes, bytes], bool]
+"""Whether a message has a signature: what one signing key verifies with."""
+
+
+class HmacSha256:
+    """HMAC-SHA256 (RFC 2104) by one key that is hashed beforehand: half of what a short message costs is its key."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = (hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(block.translate(_INNER))
+        self._outer = hashlib.sha256(block.translate(_OUTER))
+
+    def digest(self, message: bytes) -> bytes:
+        """The 32 bytes that sign this message."""
+        inner = self._inner.copy()
+        inner.update(message)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
+
+    def holds(self, message: bytes, signature: bytes) -> bool:
+        """Whether this signs the message; how long that takes does not depend on where they differ."""
+        return hmac.compare_digest(self.digest(message), signature)
+
+
+_BLOCK_BYTES: Final = 64
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 class Algorithm(NamedTuple):
@@ -100,6 +132,13 @@ def _rs256_verify(key: Secret | PublicKey, message: bytes, signature: bytes) -> 
     except InvalidSignature:
         return False
     return True
+
+
+def verifier_of(algorithm: Algorithm, material: Secret | PublicKey) -> Holds:
+    """`algorithm.verify` by this material, with what can be done once done."""
+    if isinstance(material, bytes):
+        return HmacSha256(material).holds
+    return partial(algorithm.verify, material)
 
 
 ALGORITHMS: Final = {
@@ -248,23 +287,28 @@ def spend_as_much(name: str, message: bytes, signature: bytes) -> None:
     For a signing key that does not exist, and for a signature that a library would turn away by its length:
     what a refusal costs must depend on the request alone, or it tells which signing keys there are.
     """
-    ALGORITHMS[name].verify(_stand_in(name, len(signature)), message, signature)
+    # Only of RSA does the work depend on the length: a stand-in for each of the others' would have to be made first.
+    _stand_in(name, len(signature) if name == "RS256" and len(signature) in _RSA_SIGNATURE_BYTES else 0)(
+        message, signature
+    )
 
 
 @lru_cache(maxsize=8)
-def _stand_in(name: str, signature_bytes: int) -> Secret | PublicKey:
+def _stand_in(name: str, signature_bytes: int) -> Holds:
     if name != "RS256":
         key = ALGORITHMS[name].generate()
-        return key if isinstance(key, bytes) else key.public_key()
-    size = signature_bytes if signature_bytes in _RSA_SIGNATURE_BYTES else _USUAL_RSA_BYTES
+        return verifier_of(ALGORITHMS[name], key if isinstance(key, bytes) else key.public_key())
+    size = signature_bytes or _USUAL_RSA_BYTES
     # Any odd number of that length will do: it need not be a product of two primes to cost as much.
     modulus = int.from_bytes(hashlib.shake_256(b"stand-in").digest(size)) | 1 << (8 * size - 1) | 1
-    return rsa.RSAPublicNumbers(_RSA_EXPONENT, modulus).public_key()
+    return verifier_of(ALGORITHMS[name], rsa.RSAPublicNumbers(_RSA_EXPONENT, modulus).public_key())
 
 
 def fingerprint(*parts: bytes) -> bytes:
     """16 bytes that name these parts: a key's identity. Lengths are hashed too, so parts cannot shift."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(4) + part)
-    return digest.digest()[:16]
+    return hashlib.sha256(framed(*parts)).digest()[:16]
+
+
+def framed(*parts: bytes) -> bytes:
+    """Parts one after the other, each with its length before it."""
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])

@@ -7,6 +7,7 @@ Rule 2: everything that can be wrong with a record is found when the ring is mad
 
 import re
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -19,12 +20,15 @@ from valetstore.keys.material import (
     ALGORITHMS,
     VENDOR_ALGORITHMS,
     Algorithm,
+    Holds,
     PublicKey,
     Secret,
     algorithm_of,
     check_secret,
+    framed,
     load_public,
     load_vendor_public,
+    verifier_of,
 )
 from valetstore.keys.vendor import HMAC, VENDORS
 
@@ -65,21 +69,29 @@ class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 class SigningKey:
-    """A record made ready for verifying: material loaded, profile parsed."""
+    """A record made ready for verifying: material loaded, profile parsed.
 
-    __slots__ = ("algorithm", "id", "limits", "material", "record")
+    `holds` is `algorithm.verify` by this material, with what can be done once done: a message and its signature.
+    """
+
+    __slots__ = ("_front", "algorithm", "holds", "id", "limits", "material", "name", "record")
 
     def __init__(self, record: KeyRecord) -> None:
         self.record = record
+        self.name = record.name
         self.id: bytes = record.id.encode()
         self.algorithm: Algorithm = _algorithm(record)
         self.material: Secret | PublicKey = _material(record)
         self.limits: Limits = limits_of(record.profile, record.retires_at)
+        self.holds: Holds = verifier_of(self.algorithm, self.material)
+        self._front = framed(record.scheme.encode(), self.id)
 
-    @property
-    def name(self) -> str:
-        """The operator's name for it."""
-        return self.record.name
+    def identity_of(self, *parts: bytes) -> bytes:
+        """The identity of a key that this one has signed: `parts` are what tells it from its others (`fingerprint`)."""
+        text = self._front
+        for part in parts:
+            text += len(part).to_bytes(4, "big") + part
+        return sha256(text).digest()[:16]
 
     def retired(self, now: float) -> bool:
         """Whether what it signed is refused by now (seconds since the epoch)."""

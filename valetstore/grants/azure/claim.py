@@ -46,6 +46,8 @@ _DELEGATED: Final = frozenset(
     {"skoid", "sktid", "skt", "ske", "sks", "skv", "saoid", "suoid", "scid", "skdutid", "sduoid", "srh", "srq"}
 )
 _ALL: Final = _SERVICE | _ACCOUNT | _DELEGATED
+SIGNATURE: Final = frozenset({"sig"})
+"""The parameter without which there is no SAS."""
 _MARKS: Final = frozenset({"sv", "sp", "se", "sr", "ss"})
 _RESOURCES: Final = ("b", "bs", "bv", "c", "d")
 
@@ -86,8 +88,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 def in_query(inbound: Inbound) -> bool:
     """Whether a SAS came, well-formed or not. A `sig` alone is somebody else's."""
-    names = {name.lower() for name, _ in inbound.query}
-    return "sig" in names and not _MARKS.isdisjoint(names)
+    return not SIGNATURE.isdisjoint(inbound.names) and not _MARKS.isdisjoint(inbound.names)
 
 
 def claim_of(inbound: Inbound) -> Claim:

@@ -6,21 +6,22 @@ Rule 2: the order is shape, the account's keys, the signature; then what was sig
 policy, an encryption scope). Time, operation, path, source and TLS are the gate's to judge.
 """
 
+from collections.abc import Hashable
 from typing import Final
 
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
 from valetstore.grants.azure.address import Address, address_of, text_of
-from valetstore.grants.azure.claim import OVERRIDES, Claim, in_query, readings_of
+from valetstore.grants.azure.claim import OVERRIDES, SIGNATURE, Claim, in_query, readings_of
 from valetstore.grants.azure.layout import directory_of
 from valetstore.grants.azure.operations import Action, action_of
 from valetstore.grants.azure.permissions import is_create_only, opens, operations_of
 from valetstore.grants.azure.rules import Rules
 from valetstore.grants.azure.signer import proven
+from valetstore.grants.covered import covered_by_request
 from valetstore.grants.grant import Grant, Intent, Proof, Scope
 from valetstore.grants.scheme import Credential
 from valetstore.inbound import Inbound
-from valetstore.keys.material import fingerprint
 from valetstore.keys.ring import KeyRing, SigningKey
 from valetstore.keys.vendor import AZURE as NAME
 from valetstore.objectkey import ObjectKey, check_beginning
@@ -34,6 +35,7 @@ class Azure:
 
     name = NAME
     signs_method = False
+    marks = SIGNATURE
 
     def __init__(self, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
@@ -47,7 +49,7 @@ class Azure:
         address = address_of(inbound)
         return _intent(inbound, address, action_of(inbound, address))
 
-    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing) -> Proof:
+    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing, intent: Intent | None = None) -> Proof:
         """Prove the credential. Raises `key_malformed`, `signature_mismatch`, `not_implemented`."""
         readings, address = readings_of(inbound), address_of(inbound)
         claim, key = proven(readings, address, inbound, keys)
@@ -59,6 +61,10 @@ class Azure:
         if action is not None and action.operation == "write" and claim.get("ses"):
             raise _scope_missing(claim).because(signing_key=key.name)
         return Proof(_grant(claim, address, inbound, action, key, not_after), key.limits)
+
+    def covered(self, inbound: Inbound, credential: Credential) -> Hashable:
+        """The request: what it asks for decides which letters count."""
+        return covered_by_request(inbound, credential)
 
 
 # --- what is asked -----------------------------------------------------------------------------------------------
@@ -132,7 +138,7 @@ def _grant(
     return Grant(
         scheme=NAME,
         signing_key=key.name,
-        identity=fingerprint(NAME.encode(), key.id, claim.mac),
+        identity=key.identity_of(claim.mac),
         operations=_operations(claim, action),
         scopes=((_scope(claim, address, inbound),),),
         not_after=not_after,

@@ -20,7 +20,9 @@ HASHES: Final[Mapping[str, SignatureHash]] = {"SHA1": "sha1", "SHA256": "sha256"
 """The values of Hash-Algorithm."""
 
 COOKIE_PREFIX: Final = "CloudFront-"
-_MARKS: Final = frozenset(f"{COOKIE_PREFIX}{name}" for name in ("Expires", "Policy", "Signature", "Key-Pair-Id"))
+MARKS: Final = frozenset({"key-pair-id", "policy"})
+"""What a URL of this dialect has one of in its query, in lower case."""
+_COOKIES: Final = frozenset(f"{COOKIE_PREFIX}{name}" for name in ("Expires", "Policy", "Signature", "Key-Pair-Id"))
 _OTHERS: Final = frozenset({"AWSAccessKeyId", "GoogleAccessId"})
 
 
@@ -39,13 +41,15 @@ class Claim(NamedTuple):
 
 def in_query(inbound: Inbound) -> bool:
     """Whether a signed URL came, well-formed or not. Raises `target_invalid`."""
+    if MARKS.isdisjoint(inbound.names):
+        return False
     names = {name for name, _ in inbound.query}
     return "Key-Pair-Id" in names or ({"Policy", "Signature"} <= names and names.isdisjoint(_OTHERS))
 
 
 def in_cookies(inbound: Inbound) -> bool:
     """Whether signed cookies came, all of them or some."""
-    return any(name in _MARKS for name, _ in inbound.cookies)
+    return any(name in _COOKIES for name, _ in inbound.cookies)
 
 
 def claim_of(inbound: Inbound, carrier: Carrier) -> Claim:

@@ -7,18 +7,19 @@ Rule 3: the query that follows a path (`response-content-type`, ...) is signed o
 nothing in the answer.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Final
 
 from valetstore.errors import Denied
-from valetstore.grants.cloudfront.claim import Claim, claim_of, in_cookies, in_query
+from valetstore.grants.cloudfront.claim import MARKS, Claim, claim_of, in_cookies, in_query
 from valetstore.grants.cloudfront.policy import Policy, canned_text, custom_policy
 from valetstore.grants.cloudfront.resource import Asked, asked_of, opens
 from valetstore.grants.cloudfront.rules import Rules
+from valetstore.grants.covered import covered_by_request
 from valetstore.grants.grant import Grant, Intent, Operation, Proof, Scope
 from valetstore.grants.scheme import Credential
 from valetstore.inbound import Inbound
-from valetstore.keys.material import SignatureHash, ecdsa_holds, fingerprint, rsa_holds
+from valetstore.keys.material import SignatureHash, ecdsa_holds, rsa_holds
 from valetstore.keys.ring import KeyRing, SigningKey
 from valetstore.keys.vendor import CLOUDFRONT as NAME
 from valetstore.keys.vendor import ECDSA
@@ -39,6 +40,7 @@ class CloudFront:
 
     name = NAME
     signs_method = False
+    marks = MARKS
 
     def __init__(self, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
@@ -58,7 +60,7 @@ class CloudFront:
         key = ObjectKey.parse(inbound.path)
         return Intent(action[0], key.path, key, action=action[1])
 
-    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing) -> Proof:
+    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing, intent: Intent | None = None) -> Proof:
         """Prove the credential. Raises `key_malformed`, `key_ambiguous`, `parameter_invalid`, `signature_mismatch`."""
         claim = claim_of(inbound, credential.carrier)
         policy = None if claim.policy is None else custom_policy(claim.policy)
@@ -71,8 +73,12 @@ class CloudFront:
         signed = _signed_text(claim, asked, key, self.rules)
         # The two numbers of an ECDSA signature can be written in another way that holds as well.
         proven = signed if key.record.algorithm == ECDSA else claim.signature
-        identity = fingerprint(NAME.encode(), key.id, proven)
+        identity = key.identity_of(proven)
         return Proof(_grant(policy or Policy("", claim.expires), key, identity, _scopes(policy, asked)), key.limits)
+
+    def covered(self, inbound: Inbound, credential: Credential) -> Hashable:
+        """The request, and its cookies where they are the key."""
+        return covered_by_request(inbound, credential, cookies=credential.carrier == "cookie")
 
 
 def signed_texts(claim: Claim, asked: Asked) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ signed for POST begins a resumable session and does nothing else; the session's 
 Rule 2: what the request asks for is read once, here; the operations in the edge go by the Intent.
 """
 
+from collections.abc import Hashable
 from typing import Final
 
 from valetstore.config import RESUMABLE_SECONDS_MAX
@@ -12,6 +13,7 @@ from valetstore.encoding import wire_int
 from valetstore.errors import Denied
 from valetstore.grants import terms
 from valetstore.grants.address import Address, address_of
+from valetstore.grants.covered import covered_by_request
 from valetstore.grants.gcs import fault, form, session, v2, v4
 from valetstore.grants.gcs.conditions import conditions_of
 from valetstore.grants.gcs.operations import FORM, LIST, OF_SESSIONS, START, Action, action_of
@@ -21,7 +23,6 @@ from valetstore.grants.gcs.session import EARLY_SECONDS
 from valetstore.grants.grant import Grant, Intent, Proof, Scope
 from valetstore.grants.scheme import Credential
 from valetstore.inbound import Inbound
-from valetstore.keys.material import fingerprint
 from valetstore.keys.ring import KeyRing
 from valetstore.keys.vendor import GCS as NAME
 from valetstore.objectkey import ObjectKey, check_beginning
@@ -35,6 +36,7 @@ class Gcs:
 
     name = NAME
     signs_method = True
+    marks = v4.MARKS | v2.MARKS | {session.PARAMETER}
 
     def __init__(self, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
@@ -54,7 +56,7 @@ class Gcs:
         address = address_of(inbound, self.rules)
         return _intent(inbound, address, action_of(inbound, address))
 
-    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing) -> Proof:
+    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing, intent: Intent | None = None) -> Proof:
         """Prove the credential. Raises `key_malformed`, `signature_mismatch`, and what a policy document refuses."""
         match credential.carrier, credential.text:
             case "query", "session":
@@ -65,11 +67,23 @@ class Gcs:
                 proven = v2.verify_query(inbound, self.rules, keys)
             case _:
                 proven = form.verify(inbound, self.rules, keys)
-        intent = self.intent(inbound)
+        if intent is None:
+            intent = self.intent(inbound)
         if intent.action in OF_SESSIONS:
             said = "A session's URI is a key of its own: send no other with it."
             raise Denied("operation_not_allowed", said).saying("AccessDenied", "Access denied.", 403, Details=said)
         return Proof(_grant(proven, intent, inbound), proven.key.limits)
+
+    def covered(self, inbound: Inbound, credential: Credential) -> Hashable | None:
+        """The request; None for forms and for a session's URI, which end while they are judged."""
+        if credential.carrier != "query" or credential.text == "session" or inbound.form is not None:
+            return None
+        # One that is written in another way counts as more; one that is there twice is refused, whatever the headers.
+        host_alone = credential.text == "v2" or _HOST_ALONE in inbound.raw_query
+        return covered_by_request(inbound, credential, every_header=not host_alone)
+
+
+_HOST_ALONE: Final = b"&X-Goog-SignedHeaders=host&"
 
 
 def _intent(inbound: Inbound, address: Address, action: Action) -> Intent:
@@ -114,7 +128,7 @@ def _grant(proven: Proven, intent: Intent, inbound: Inbound) -> Grant:
     grant = Grant(
         scheme=NAME,
         signing_key=proven.key.name,
-        identity=fingerprint(NAME.encode(), proven.key.id, proven.signature),
+        identity=proven.key.identity_of(proven.signature),
         operations=frozenset({intent.operation}),
         scopes=((Scope(intent.path, is_prefix=intent.key is None),),),
         not_after=proven.not_after,

@@ -29,6 +29,9 @@ from valetstore.grants.overrides import overrides_of
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing, SigningKey
 
+MARKS: Final = frozenset({"googleaccessid"})
+"""What a URL of this version has in its query, in lower case."""
+
 _REQUIRED: Final = ("GoogleAccessId", "Expires", "Signature")
 _OWN: Final = frozenset(map(str.lower, _REQUIRED))
 # What Python's SDK adds to the query after it has signed the rest.
@@ -53,7 +56,7 @@ class Text(NamedTuple):
 
 def in_query(inbound: Inbound) -> bool:
     """Whether a signed URL of version 2 came, well-formed or not."""
-    return any(name.lower() == "googleaccessid" for name, _ in inbound.query)
+    return not MARKS.isdisjoint(inbound.names)
 
 
 def verify_query(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:

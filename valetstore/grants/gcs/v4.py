@@ -36,7 +36,8 @@ FAMILIES: Final[Mapping[str, tuple[Family, str]]] = {
 }
 """How each algorithm is written into what is signed, and which signing keys have it."""
 
-_MARKS: Final = frozenset({"x-goog-algorithm", "x-goog-credential", "x-goog-signature"})
+MARKS: Final = frozenset({"x-goog-algorithm", "x-goog-credential", "x-goog-signature"})
+"""Query parameters of which each alone says that a key of this kind is meant."""
 # Each as it is written where it is missed.
 _REQUIRED: Final = tuple(
     f"X-Goog-{name}" for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")
@@ -71,7 +72,7 @@ class Claim(NamedTuple):
 
 def in_query(inbound: Inbound) -> bool:
     """Whether a signed URL of version 4 came, well-formed or not."""
-    return any(name.lower() in _MARKS for name, _ in inbound.query)
+    return not MARKS.isdisjoint(inbound.names)
 
 
 def verify_query(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:
@@ -181,7 +182,7 @@ def _names(text: str) -> tuple[tuple[str, ...], frozenset[str]]:
 
 def _check_all_signed(inbound: Inbound, names: frozenset[str]) -> None:
     """Raise `header_required` for x-goog- headers that nothing signed."""
-    google = {raw.decode("latin-1").lower() for raw, _ in inbound.headers if raw[:7].lower() == b"x-goog-"}
+    google = {raw.decode("latin-1") for raw in inbound.header_names if raw.startswith(b"x-goog-")}
     unsigned = google - names - _SAY_NOTHING
     if unsigned:
         raise fault.not_signed(sorted(unsigned))

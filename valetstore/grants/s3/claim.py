@@ -35,7 +35,9 @@ TOKEN: Final = "x-amz-security-token"  # noqa: S105 - the name of a header
 _REQUIRED: Final = tuple(
     f"x-amz-{name}" for name in ("algorithm", "credential", "signature", "date", "signedheaders", "expires")
 )
-_PARAMETERS: Final = frozenset((*_REQUIRED, TOKEN, PAYLOAD))
+PARAMETERS: Final = frozenset((*_REQUIRED, TOKEN, PAYLOAD))
+"""The parameters of a presigned URL that are its key's own, in lower case."""
+_HOST_ALONE: Final = (("host",), frozenset({"host"}))
 _COMPONENTS: Final = ("Credential", "SignedHeaders", "Signature")
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NUMBER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
@@ -67,10 +69,12 @@ class Claim(NamedTuple):
 
 def parameters_of(inbound: Inbound) -> dict[str, str]:
     """The parameters of a presigned URL's key by their names in lower case; raises `key_malformed`."""
+    if len(inbound.names) == len(inbound.query):
+        return {lower: value for name, value in inbound.query if (lower := name.lower()) in PARAMETERS}
     found: dict[str, str] = {}
     for name, value in inbound.query:
         lower = name.lower()
-        if lower in _PARAMETERS:
+        if lower in PARAMETERS:
             if lower in found:
                 raise QUERY.fault(f"{name} is given more than once.")
             found[lower] = value
@@ -205,6 +209,8 @@ def _names(text: str, words: Words) -> tuple[tuple[str, ...], frozenset[str]]:
 
     The host is one of them, or a key would open every gateway that holds its secret.
     """
+    if text == "host":
+        return _HOST_ALONE
     names = signed_names(text)
     if names is None:
         raise words.about('SignedHeaders is mal-formed; expecting "host;x-amz-date".')

@@ -67,6 +67,7 @@ _SUB_RESOURCES: Final = frozenset({
     "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website",
 })
 # fmt: on
+_SUB_RESOURCES_LOWER: Final = frozenset(map(str.lower, _SUB_RESOURCES))
 _COPIES: Final = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
 COPIES: Final = frozenset(_COPIES.values())
 """Actions whose bytes are another object's."""
@@ -79,7 +80,9 @@ def action_of(inbound: Inbound, address: Address) -> Action:
             return _SERVICE[inbound.method]
         raise _not_allowed()
     table = _OBJECT if address.name else _BUCKET
-    named = [name for name, _ in inbound.query if name in _SUB_RESOURCES]
+    named = []
+    if not inbound.names.isdisjoint(_SUB_RESOURCES_LOWER):
+        named = [name for name, _ in inbound.query if name in _SUB_RESOURCES]
     # `PUT ?partNumber=1&uploadId=x`, `GET ?uploads`: at most one of a request's parameters is a sub-resource.
     sub = named[0] if named else ""
     # SelectObjectContent has two: what is not served in any reading is not implemented, not contradictory.
@@ -88,16 +91,14 @@ def action_of(inbound: Inbound, address: Address) -> Action:
     action = table.get((inbound.method, sub))
     if action is None:
         raise _not_implemented(inbound, sub) if sub else _not_allowed()
-    if is_copy(inbound) and action.name in _COPIES:
+    if action.name in _COPIES and is_copy(inbound):
         return Action(_COPIES[action.name], action.operation)
     return action
 
 
 def is_copy(inbound: Inbound) -> bool:
     """Whether the bytes are to come from another object: by a header, or a signed query parameter in its place."""
-    return inbound.header("x-amz-copy-source") is not None or any(
-        name.lower() == "x-amz-copy-source" for name, _ in inbound.query
-    )
+    return inbound.header("x-amz-copy-source") is not None or "x-amz-copy-source" in inbound.names
 
 
 def _not_implemented(inbound: Inbound, sub: str) -> Denied:

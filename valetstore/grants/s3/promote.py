@@ -32,6 +32,8 @@ _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+", re.ASCII)
 
 def promoted(inbound: Inbound) -> Inbound:
     """The request with its hoisted headers in place; itself where there are none. Raises `parameter_invalid`."""
+    if inbound.names <= AUTH:
+        return inbound
     is_v2 = any(name == "AWSAccessKeyId" for name, _ in inbound.query)
     further = []
     for name, value in inbound.query:

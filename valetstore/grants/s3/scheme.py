@@ -7,22 +7,25 @@ Rule 2: what the request asks for is read once, here; the operations in the edge
 
 import math
 import re
+from collections.abc import Hashable
 from typing import Final
 
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
 from valetstore.grants import terms
 from valetstore.grants.address import Address, address_of
+from valetstore.grants.covered import covered_by_request
 from valetstore.grants.grant import OPERATIONS, Grant, Intent, Proof, Scope
-from valetstore.grants.overrides import overrides_of
+from valetstore.grants.overrides import OVERRIDES, overrides_of
 from valetstore.grants.s3 import form, v2, v2_headers, v4
+from valetstore.grants.s3.claim import TOKEN
 from valetstore.grants.s3.operations import COPIES, Action, action_of
+from valetstore.grants.s3.payload import HEADER as PAYLOAD
 from valetstore.grants.s3.promote import promoted
 from valetstore.grants.s3.proven import Proven
 from valetstore.grants.s3.rules import Rules
 from valetstore.grants.scheme import Credential
 from valetstore.inbound import Inbound
-from valetstore.keys.material import fingerprint
 from valetstore.keys.ring import KeyRing
 from valetstore.keys.vendor import S3 as NAME
 from valetstore.objectkey import ObjectKey, check_beginning
@@ -38,6 +41,7 @@ class S3:
 
     name = NAME
     signs_method = True
+    marks = v4.MARKS | v2.MARKS
 
     def __init__(self, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
@@ -61,7 +65,7 @@ class S3:
         action = action_of(inbound, address)
         return _intent(inbound, address, action)
 
-    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing) -> Proof:
+    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing, intent: Intent | None = None) -> Proof:
         """Prove the credential. Raises `key_malformed`, `signature_mismatch`, and what a policy document refuses."""
         match credential.carrier, credential.text:
             case "query", "v4":
@@ -74,10 +78,28 @@ class S3:
                 proven = v2_headers.verify_header(inbound, self.rules, keys)
             case _:
                 proven = v4.verify_header(inbound, self.rules, keys)
-        intent = self.intent(inbound)
+        if intent is None:
+            intent = self.intent(inbound)
         if not proven.exact:
             _refuse_single_use(proven, intent)
         return Proof(_grant(proven, intent, inbound), proven.key.limits, proven.body)
+
+    def covered(self, inbound: Inbound, credential: Credential) -> Hashable | None:
+        """The request; None for a session's keys, which have an end of their own, for bodies that are signed, forms,
+        and signed headers, which come once.
+        """
+        if credential.carrier != "query" or inbound.form is not None:
+            return None
+        if not (inbound.names.isdisjoint(_FOR_ONCE) and inbound.header_names.isdisjoint(_FOR_ONCE_RAW)):
+            return None
+        # One that is written in another way counts as more; one that is there twice is refused, whatever the headers.
+        host_alone = credential.text == "v2" or _HOST_ALONE in inbound.raw_query
+        return covered_by_request(inbound, credential, every_header=not host_alone)
+
+
+_HOST_ALONE: Final = b"&X-Amz-SignedHeaders=host&"
+_FOR_ONCE: Final = frozenset({TOKEN, PAYLOAD})
+_FOR_ONCE_RAW: Final = frozenset(name.encode() for name in _FOR_ONCE)
 
 
 def _intent(inbound: Inbound, address: Address, action: Action) -> Intent:
@@ -89,7 +111,7 @@ def _intent(inbound: Inbound, address: Address, action: Action) -> Intent:
         check_beginning(prefix)
         return Intent(action.operation, address.path + prefix, action=action.name, partly=action.partly)
     key = ObjectKey.of(address.bucket, address.name)
-    upload = _upload_id(inbound) if inbound.parameters("uploadId") else ""
+    upload = _upload_id(inbound) if "uploadid" in inbound.names and inbound.parameters("uploadId") else ""
     has_body = action.name in ("PutObject", "UploadPart")
     return Intent(
         action.operation,
@@ -149,7 +171,7 @@ def _grant(proven: Proven, intent: Intent, inbound: Inbound) -> Grant:
     grant = Grant(
         scheme=NAME,
         signing_key=proven.key.name,
-        identity=fingerprint(NAME.encode(), proven.key.id, proven.mac),
+        identity=proven.key.identity_of(proven.mac),
         operations=operations,
         scopes=(_scopes(proven, intent), *proven.scopes_of_session()),
         not_after=not_after,
@@ -159,7 +181,7 @@ def _grant(proven: Proven, intent: Intent, inbound: Inbound) -> Grant:
         length_min=proven.length[0] if proven.length else 0,
         length_max=proven.length[1] if proven.length else None,
         sha256=proven.sha256,
-        response=overrides_of(inbound.query),
+        response=() if inbound.names.isdisjoint(OVERRIDES) else overrides_of(inbound.query),
     )
     return terms.applied(grant, proven.terms) if proven.terms else grant
 

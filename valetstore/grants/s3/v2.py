@@ -40,6 +40,9 @@ SUB_RESOURCES: Final = frozenset({
 # fmt: on
 """The parameters that are part of the signed resource, in the spelling that is signed."""
 
+MARKS: Final = frozenset({"awsaccesskeyid"})
+"""What a URL of this version has in its query, in lower case."""
+
 EXPIRES_MAX: Final = 2**31 - 1
 
 _MAC_BYTES: Final = 20
@@ -64,7 +67,7 @@ class Claim(NamedTuple):
 
 def in_query(inbound: Inbound) -> bool:
     """Whether a presigned V2 URL came, well-formed or not."""
-    return any(name == "AWSAccessKeyId" for name, _ in inbound.query)
+    return not MARKS.isdisjoint(inbound.names) and any(name == "AWSAccessKeyId" for name, _ in inbound.query)
 
 
 def in_header(value: str) -> bool:

@@ -18,7 +18,16 @@ from valetstore.grants import sigv4, terms
 from valetstore.grants.address import hosts_signed
 from valetstore.grants.s3 import session
 from valetstore.grants.s3.body import Streaming
-from valetstore.grants.s3.claim import TOKEN, Claim, not_signed, of_headers, of_url, parameters_of, payload_missing
+from valetstore.grants.s3.claim import (
+    PARAMETERS,
+    TOKEN,
+    Claim,
+    not_signed,
+    of_headers,
+    of_url,
+    parameters_of,
+    payload_missing,
+)
 from valetstore.grants.s3.credential import mismatch, shown
 from valetstore.grants.s3.payload import HEADER as PAYLOAD
 from valetstore.grants.s3.payload import body_of
@@ -39,7 +48,7 @@ _SIGNED_OTHERWISE: Final = frozenset({PAYLOAD, TOKEN, "x-amz-date"})
 
 def in_query(inbound: Inbound) -> bool:
     """Whether a presigned V4 URL came, well-formed or not."""
-    return any(name.lower() in MARKS for name, _ in inbound.query)
+    return not MARKS.isdisjoint(inbound.names)
 
 
 def in_header(value: str) -> bool:
@@ -61,7 +70,7 @@ def verify_query(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:
         not_after=_end(claim.issued_at, life),
         issued_at=claim.issued_at,
         session=signer.session,
-        terms=terms.of_query(inbound.query),
+        terms=() if inbound.names <= PARAMETERS else terms.of_query(inbound.query),
         sha256=sha256,
         body=body,
     )
@@ -134,7 +143,7 @@ def _payload_of_url(claim: Claim, parameters: Mapping[str, str], inbound: Inboun
 
 def _check_all_signed(claim: Claim, inbound: Inbound, exempt: frozenset[str]) -> None:
     """Raise `header_required` for x-amz- headers that nothing signed. Those `exempt` are signed in another way."""
-    amazon = {raw.decode("latin-1").lower() for raw, _ in inbound.headers if raw[:6].lower() == b"x-amz-"}
+    amazon = {raw.decode("latin-1") for raw in inbound.header_names if raw.startswith(b"x-amz-")}
     unsigned = amazon - claim.names - exempt
     if unsigned:
         # What repeats a signed parameter says nothing that was not signed.

@@ -6,17 +6,18 @@ buckets, of which a signing key's profile says what it reaches.
 """
 
 import math
+from collections.abc import Hashable
 from typing import Final
 
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
+from valetstore.grants.covered import covered_by_request
 from valetstore.grants.grant import Grant, Intent, Operation, Proof, Scope
 from valetstore.grants.scheme import Credential
 from valetstore.grants.swift import formpost, tempurl
 from valetstore.grants.swift.address import not_an_object, place_of
 from valetstore.grants.swift.rules import Rules
 from valetstore.inbound import Inbound
-from valetstore.keys.material import fingerprint
 from valetstore.keys.ring import KeyRing
 from valetstore.keys.vendor import SWIFT as NAME
 from valetstore.objectkey import ObjectKey, check_beginning, check_bucket
@@ -36,6 +37,7 @@ class Swift:
 
     name = NAME
     signs_method = True
+    marks = tempurl.MARKS
 
     def __init__(self, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
@@ -67,16 +69,17 @@ class Swift:
             action=action,
         )
 
-    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing) -> Proof:
+    def verify(self, inbound: Inbound, credential: Credential, keys: KeyRing, intent: Intent | None = None) -> Proof:
         """Prove the credential. Raises `key_malformed`, `signature_mismatch`, `parameter_invalid`."""
         if credential.carrier == "form":
             return self._verify_form(inbound, keys)
         held, temp_url, networks = tempurl.verify(inbound, self.rules, keys)
-        intent = self.intent(inbound)
+        if intent is None:
+            intent = self.intent(inbound)
         grant = Grant(
             scheme=NAME,
             signing_key=held.key.name,
-            identity=fingerprint(NAME.encode(), held.key.id, temp_url.signature.mac),
+            identity=held.key.identity_of(temp_url.signature.mac),
             operations=frozenset({intent.operation}),
             # A prefix of Swift's need not end at a slash, as scopes do. It was held against this object's name with
             # the signature, so this request is allowed this object, and no other prefix reaches the gate.
@@ -86,12 +89,16 @@ class Swift:
         )
         return Proof(grant, held.key.limits)
 
+    def covered(self, inbound: Inbound, credential: Credential) -> Hashable | None:
+        """The request; None for forms."""
+        return None if inbound.form is not None else covered_by_request(inbound, credential)
+
     def _verify_form(self, inbound: Inbound, keys: KeyRing) -> Proof:
         held, signature, asked = formpost.verify(inbound, self.rules, keys)
         grant = Grant(
             scheme=NAME,
             signing_key=held.key.name,
-            identity=fingerprint(NAME.encode(), held.key.id, signature.mac),
+            identity=held.key.identity_of(signature.mac),
             operations=frozenset({"write"}),
             # Swift lets the names of a form's files begin with anything: this prefix need not end at a slash either.
             scopes=((Scope(_form_intent(inbound).path, is_prefix=True),),),
