@@ -1,7 +1,9 @@
 """A list is `sorted`, whatever the folders look like."""
 
 import os
-from collections.abc import Iterator
+import shutil
+import threading
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -12,9 +14,13 @@ from hypothesis import strategies as st
 
 from valetstore.config import Bucket
 from valetstore.errors import Denied
-from valetstore.storage import listing, reading
-from valetstore.storage.listing import list_page, walk
+from valetstore.storage.catalogue import SETTLED_NS, Catalogue
+from valetstore.storage.entries import Entries
+from valetstore.storage.layout import Layout
+from valetstore.storage.listing import Trip, list_page
+from valetstore.storage.promise import Listed
 from valetstore.storage.roots import Root, Roots
+from valetstore.storage.walk import walk
 
 from .test_layout import names
 
@@ -37,12 +43,20 @@ def made(folder: str, layout: Literal["objects", "files"], wanted: list[str]) ->
     return root, held
 
 
-def all_pages(root: Root, folder: str, prefix: str, after: str, limit: int) -> list[str]:
+def settle(folder: Path) -> None:
+    """Give a folder's last change the age at which it is remembered."""
+    while time.time_ns() - os.stat(folder).st_ctime_ns < SETTLED_NS:
+        time.sleep(0.01)
+
+
+def all_pages(
+    root: Root, folder: str, prefix: str, after: str, limit: int, catalogue: Catalogue | None = None
+) -> list[str]:
     root_fd = os.open(folder, os.O_PATH)
     found: list[str] = []
     try:
         while True:
-            page = list_page(root, root_fd, prefix, after, limit)
+            page = list_page(root, root_fd, prefix, after, limit, "", catalogue)
             found += [row.name for row in page.rows]
             if page.next_after is None:
                 return found
@@ -92,30 +106,102 @@ def test_links_devices_and_foreign_files_have_no_row(tmp_path: Path) -> None:
 def test_what_vanishes_during_a_list_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every page of files is deleted between being found and being looked at: the next ones still show."""
     root, held = made(str(tmp_path), "objects", [f"{number:03}" for number in range(30)])
+    look = Trip._row
 
-    def look_too_late(root: Root, root_fd: int, name: str, path: str) -> object:
+    def look_too_late(trip: Trip, name: str, entry: str) -> Listed | None:
         if int(name) < 15:
-            (tmp_path / path).unlink(missing_ok=True)
-        return reading.look(root, root_fd, name, path)
+            (tmp_path / entry).unlink(missing_ok=True)
+        return look(trip, name, entry)
 
-    monkeypatch.setattr(listing, "look", look_too_late)
+    monkeypatch.setattr(Trip, "_row", look_too_late)
     assert all_pages(root, str(tmp_path), "", "", 4) == held[15:]
 
 
-def test_only_folders_that_can_matter_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_vanishes_while_one_below_it_is_shown_ends_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _ = made(str(tmp_path), "objects", ["a/1", "a/5/x", "a/7", "a/8", "b/1"])
+    look = Trip._row
+
+    def look_too_late(trip: Trip, name: str, entry: str) -> Listed | None:
+        if name == "a/5/x":
+            shutil.rmtree(tmp_path / "a+")
+        return look(trip, name, entry)
+
+    monkeypatch.setattr(Trip, "_row", look_too_late)
+    assert all_pages(root, str(tmp_path), "", "", 100) == ["a/1", "b/1"]
+
+
+def test_only_folders_that_can_matter_are_read(tmp_path: Path) -> None:
     root, _ = made(str(tmp_path), "objects", [f"{top}/{low}/x" for top in "abcd" for low in "12"])
     read: list[str] = []
-    entries = listing.entries
 
-    def noted(root_fd: int, path: str) -> Iterator[tuple[str, bool]]:
-        read.append(path)
-        return entries(root_fd, path)
+    class Noting(Catalogue):
+        def entries(self, place: tuple[str, str], fd: int, layout: Layout) -> Entries:
+            read.append(place[1])
+            return super().entries(place, fd, layout)
 
-    monkeypatch.setattr(listing, "entries", noted)
-    assert all_pages(root, str(tmp_path), "b/2", "", 9) == ["b/2/x"]
+    assert all_pages(root, str(tmp_path), "b/2", "", 9, Noting()) == ["b/2/x"]
     assert set(read) == {"b+", "b+/2+"}
     read.clear()
     root_fd = os.open(tmp_path, os.O_PATH)
-    assert [row.name for row in list_page(root, root_fd, "", "c/1/x", 1).rows] == ["c/2/x"]
+    assert [row.name for row in list_page(root, root_fd, "", "c/1/x", 1, "", Noting()).rows] == ["c/2/x"]
     os.close(root_fd)
     assert not {"a+", "b+"} & set(read)
+
+
+def test_pages_may_begin_anywhere_among_segments_that_are_cut(tmp_path: Path) -> None:
+    """Where a segment is cut depends on the character there: names of two such folders alternate."""
+    tails = ("", "a", "\xe9", "\U0001f600", "%", "+", "/x", "a/x", "\xe9/", "%" * 240, "\xe9" * 130 + "/y")
+    root, held = made(str(tmp_path), "objects", [f"{'P' * size}{tail}" for size in range(235, 243) for tail in tails])
+    assert len(held) == 8 * len(tails)
+    expected = sorted(held, key=str.encode)
+    root_fd = os.open(tmp_path, os.O_PATH)
+    for number, after in enumerate(["", *expected]):
+        assert [row.name for row in list_page(root, root_fd, "", after, 3).rows] == expected[number : number + 3]
+    for prefix in {name[:size] for name in expected for size in (236, 239, 241)}:
+        wanted = [name for name in expected if name.startswith(prefix)]
+        assert [row.name for row in list_page(root, root_fd, prefix, "", 99).rows] == wanted
+    os.close(root_fd)
+
+
+@pytest.mark.parametrize("layout", ["objects", "files"])
+@pytest.mark.parametrize("limit", [1, 700, 1000])
+def test_a_folder_of_many_leaves_is_in_order_from_anywhere(
+    tmp_path: Path, layout: Literal["objects", "files"], limit: int
+) -> None:
+    """Files, folders and escaped names of one large folder, remembered and not, from its middle and to its end."""
+    wanted = [f"{number * 7919 % 5003:05}" for number in range(4000)]
+    wanted += [f"{number:05}/x" for number in range(10_000, 10_400)] + [f"{number:05}%" for number in range(0, 5003, 9)]
+    root, held = made(str(tmp_path), layout, wanted)
+    expected = sorted(held, key=str.encode)
+    settle(tmp_path)
+    catalogue = Catalogue()
+    root_fd = os.open(tmp_path, os.O_PATH)
+    for after in ("", "02500", "04999%", "10399", "~"):
+        following = [name for name in expected if name > after][: limit + 1]
+        for shelf in (Catalogue(0), catalogue, catalogue):
+            page = list_page(root, root_fd, "", after, limit, "", shelf)
+            assert [row.name for row in page.rows] == following[:limit]
+            assert page.next_after == (following[limit - 1] if len(following) > limit else None)
+    os.close(root_fd)
+
+
+def test_a_list_opens_no_pipe(tmp_path: Path) -> None:
+    """Who waits at a pipe for its other end must not be let go on by a list, and then write to nobody."""
+    root, _ = made(str(tmp_path), "files", ["a"])
+    os.mkfifo(tmp_path / "pipe")
+    went_on = threading.Event()
+
+    def write() -> None:
+        with open(tmp_path / "pipe", "wb"):
+            went_on.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert all_pages(root, str(tmp_path), "", "", 10) == ["a"]
+        assert not went_on.is_set()
+    finally:
+        with open(tmp_path / "pipe", "rb"):
+            writer.join()

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from valetstore.storage import listing
-from valetstore.storage.layout import ROOT
-from valetstore.storage.listing import list_page
+from valetstore.storage import listing, walk
+from valetstore.storage.listing import Trip, list_page
+from valetstore.storage.promise import Listed
 
 from .test_layout import names
 from .test_listing import made
@@ -82,7 +82,7 @@ def test_a_folder_that_is_one_group_is_looked_into_and_not_read(
     wanted = [f"{top}/{number:03}" for top in "abc" for number in range(600)] + [f"c/deep/{n}" for n in range(600)]
     root, _ = made(str(tmp_path), layout, wanted)
     seen = 0
-    entries = listing.entries
+    entries = walk.entries
 
     def counted(root_fd: int, path: str) -> Iterator[tuple[str, bool]]:
         nonlocal seen
@@ -115,12 +115,20 @@ def test_what_holds_no_object_is_no_group(tmp_path: Path) -> None:
     os.close(root_fd)
 
 
-def test_groups_within_one_folder_cost_no_more_than_a_page_of_memory(tmp_path: Path) -> None:
+def test_groups_within_one_folder_are_jumped_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a group of files one is looked at, and one more says that there is another page."""
     root, held = made(str(tmp_path), "objects", [f"{n % 50:02}-{n:04}" for n in range(500)])
+    looked: list[str] = []
+    look = Trip._row
+
+    def noted(trip: Trip, name: str, entry: str) -> Listed | None:
+        looked.append(name)
+        return look(trip, name, entry)
+
+    monkeypatch.setattr(Trip, "_row", noted)
     root_fd = os.open(tmp_path, os.O_PATH)
-    bounds = list(listing._expanded(root, root_fd, ROOT, listing._Wanted(b"", b"", b"-"), 3))
-    assert len(bounds) == 3 + 1 + 1
     page = list_page(root, root_fd, "", "07-", 3, "-")
     assert (page.prefixes, page.next_after) == (["08-", "09-", "10-"], "10-")
+    assert looked == ["08-0008", "09-0009", "10-0010", "11-0011"]
     assert len(held) == 500
     os.close(root_fd)

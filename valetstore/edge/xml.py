@@ -102,14 +102,17 @@ def _inner(children: Sequence[Node]) -> str:
 
 def _bare(name: str) -> str:
     """Without its attributes."""
-    return name.partition(" ")[0]
+    return name.partition(" ")[0] if " " in name else name
 
 
 def _text(value: "str | int | bool | Sequence[Node] | None") -> str:
+    if isinstance(value, str):
+        # Lists are thousands of plain texts. What is printable has nothing forbidden: those are no characters to show.
+        if value.isprintable() and not ("&" in value or "<" in value or ">" in value):
+            return value
+        return escape(_FORBIDDEN.sub(_LOST, value))
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
-    if isinstance(value, str):
-        return escape(_FORBIDDEN.sub(_LOST, value))
     return _inner(value or ())

@@ -17,7 +17,6 @@ from valetstore.errors import Denied
 from valetstore.storage.bucket_settings import BucketSettings
 from valetstore.storage.durable import Durable, sync_folder
 from valetstore.storage.layout import TEMP_FOLDER
-from valetstore.storage.listing import walk
 from valetstore.storage.locks import Locks
 from valetstore.storage.multipart import keeping
 from valetstore.storage.multipart.part import Bench
@@ -27,6 +26,7 @@ from valetstore.storage.roots import Root, Roots
 from valetstore.storage.state import State
 from valetstore.storage.temp import TempFolder
 from valetstore.storage.trouble import translated
+from valetstore.storage.walk import walk
 
 
 def list_buckets(data: Path, buckets: Mapping[str, Bucket]) -> list[str]:

@@ -2,10 +2,12 @@
 
 Rule 1: `to_path` gives each name its own path, below the root, and no object's path is a folder of another's.
 Rule 2: the way back is strict. A path that `to_path` would not have made is a foreign file: it has no name.
-Rule 3: a folder is decoded step by step (`enter`, `leaf`), each step once, so a list costs what it shows.
+Rule 3: a folder is decoded step by step (`enter`, `leaf`), each step once, so a list costs what it shows. What puts
+the entries of a large folder in order (`keys`) is quick and lenient: `enter` and `leaf` judge the few that are shown.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple, Protocol
 
 from valetstore.errors import Denied
@@ -54,6 +56,18 @@ class Layout(Protocol):
     def leaf(self, folder: Folder, entry: str) -> str | None:
         """The object's name of a file entry; None where it is foreign."""
 
+    def keys(self, entries: list[str]) -> list[str]:
+        """Of each entry of a folder what its name, or all names below it, go on with, up to a NUL if there is one.
+
+        Ordered they are in the order of names. Of the foreign ones some are left out.
+        """
+
+    def entry(self, key: str) -> str:
+        """The entry that a key was made of."""
+
+    def above(self, folder: Folder, rest: str) -> Iterator[str]:
+        """Entries whose keys come before `rest`, while names below them, if they are folders, may come after it."""
+
 
 def to_name(layout: Layout, path: str) -> str | None:
     """The name whose path this is; None for a foreign file."""
@@ -70,8 +84,12 @@ def to_name(layout: Layout, path: str) -> str | None:
 # --- objects: any name, readable, reversible -------------------------------------------------------
 
 _UNSAFE: Final = re.compile(r"[%\x00-\x1f\x7f]|\+\Z")
+_UNSAFE_INSIDE: Final = re.compile(r"[%\x00-\x1f\x7f]")
+# What is its own escaped form: nearly every piece is, and a list has thousands.
+_PLAIN: Final = re.compile(r"(?!\.\.?\Z)[ -$&-~]*[ -$&-*,-~]")
 # What may not be cut: an escape, or one character.
 _UNIT: Final = re.compile(r"%[0-9A-F]{2}|.", re.DOTALL)
+_UNIT_BYTES_MAX: Final = 4
 _EMPTY: Final = "%"
 _FOLDER_MARK: Final = "+"
 _CONTINUED_MARK: Final = "++"
@@ -115,9 +133,54 @@ class Objects:
         text = None if entry.endswith(_FOLDER_MARK) else _last_piece(folder.pieces, entry)
         return None if text is None else _valid(folder.start + text)
 
+    def keys(self, entries: list[str]) -> list[str]:
+        """Most entries are their own key; the others are told by what stands behind the NUL."""
+        marked = [entry for entry in entries if "%" in entry or entry[-1] == _FOLDER_MARK]
+        if not marked:
+            return entries
+        own = [entry for entry in entries if "%" not in entry and entry[-1] != _FOLDER_MARK]
+        return own + [key for entry in marked if (key := self._key(entry)) is not None]
+
+    @staticmethod
+    def _key(entry: str) -> str | None:
+        """The key of an entry with an escape or a mark; None for some foreign ones."""
+        is_continued = entry.endswith(_CONTINUED_MARK)
+        end = "/" if entry.endswith(_FOLDER_MARK) and not is_continued else ""
+        if end and "%" not in entry:
+            return f"{entry[:-1]}/"
+        text = _unescape(entry.removesuffix(_CONTINUED_MARK if is_continued else _FOLDER_MARK))
+        return None if text is None or "\0" in text else f"{text}{end}\0{entry}"
+
+    def entry(self, key: str) -> str:
+        """Behind the NUL it is kept; without one it follows from the text."""
+        text, _, kept = key.partition("\0")
+        return kept or (f"{text[:-1]}{_FOLDER_MARK}" if text.endswith("/") else text)
+
+    def above(self, folder: Folder, rest: str) -> Iterator[str]:
+        """The folder that `rest` goes through, and those of segments that begin as its first one does."""
+        segment, _, beyond = rest.partition("/")
+        if beyond:
+            before = "".join(_unescape(piece) or "" for piece in folder.pieces)
+            pieces = _pieces(before + segment)
+            if len(pieces) == len(folder.pieces) + 1:
+                yield f"{pieces[-1]}{_FOLDER_MARK}"
+        piece, size = "", 0
+        units = _UNIT.findall(_UNSAFE_INSIDE.sub(_escape, segment))
+        for number, unit in enumerate(units, 1):
+            piece, size = piece + unit, size + len(unit.encode("utf-8", "surrogatepass"))
+            if size > PIECE_BYTES_MAX:
+                return
+            # Where the next character does not fit, and only there, a segment is cut.
+            if size > PIECE_BYTES_MAX - _UNIT_BYTES_MAX and len(rest) > number:
+                yield f"{piece}{_CONTINUED_MARK}"
+
     @staticmethod
     def _folder(segment: str) -> str:
         return _marked(_pieces(segment), _FOLDER_MARK)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]):02X}"
 
 
 def _marked(pieces: list[str], mark: str) -> str:
@@ -127,7 +190,7 @@ def _marked(pieces: list[str], mark: str) -> str:
 
 def _pieces(segment: str) -> list[str]:
     """A segment's escaped form, cut: at least one piece, none longer than 240 bytes."""
-    escaped = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", segment) or _EMPTY
+    escaped = _UNSAFE.sub(_escape, segment) or _EMPTY
     if len(escaped) <= PIECE_BYTES_MAX and len(escaped.encode("utf-8")) <= PIECE_BYTES_MAX:
         return [_without_dots(escaped)]
     pieces = [""]
@@ -149,6 +212,8 @@ def _without_dots(piece: str) -> str:
 
 def _last_piece(before: tuple[str, ...], piece: str) -> str | None:
     """The text of a segment's last piece, if the whole segment is what `_pieces` makes; else None."""
+    if not before and len(piece) <= PIECE_BYTES_MAX and _PLAIN.fullmatch(piece):
+        return piece
     text = _unescape(piece)
     if text is None:
         return None
@@ -213,6 +278,21 @@ class Files:
         if not _is_text(entry) or (not folder.path and entry == TEMP_FOLDER):
             return None
         return _valid(folder.start + entry)
+
+    def keys(self, entries: list[str]) -> list[str]:
+        """Each is its own."""
+        return entries
+
+    def entry(self, key: str) -> str:
+        """The key itself."""
+        return key
+
+    def above(self, folder: Folder, rest: str) -> Iterator[str]:
+        """Nothing but the name tells a folder `a` from a file; of `a-b`, `a` comes before and `a/b` after it."""
+        first = rest.partition("/")[0]
+        for at in range(1, min(len(first) + 1, len(rest))):
+            if rest[at] <= "/":
+                yield rest[:at]
 
     @staticmethod
     def _refused(segments: list[str]) -> str | None:

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from typing import Final
 
 from valetstore.errors import Denied
-from valetstore.storage.listing import bytes_held
 from valetstore.storage.multipart.shelf import Shelf
 from valetstore.storage.roots import Root, Roots
+from valetstore.storage.walk import bytes_held
 
 _COUNT: Final = struct.Struct("<q")
 _SLOW_SECONDS: Final = 2.0

@@ -24,7 +24,6 @@ from valetstore.storage import metadata
 from valetstore.storage.beneath import open_file, open_folder
 from valetstore.storage.durable import sync_folder
 from valetstore.storage.layout import TEMP_FOLDER
-from valetstore.storage.listing import walk
 from valetstore.storage.locks import Locks
 from valetstore.storage.metadata import Record
 from valetstore.storage.multipart.shelf import Shelf
@@ -34,6 +33,7 @@ from valetstore.storage.roots import FOLDER_MODE, Root, Roots
 from valetstore.storage.spill import Spills, table_of
 from valetstore.storage.state import State
 from valetstore.storage.trouble import translated
+from valetstore.storage.walk import walk
 
 _CHUNK_BYTES: Final = 2**20
 
