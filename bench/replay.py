@@ -2,9 +2,10 @@
 
     python -m bench.replay [--quick]
 
-A claim is `LoggedReplaySet.claim` of a fresh key: answered when its group is synced. Loop and writer thread share one
-core. Weight, start and compaction are each measured in a process of their own; the loop's longest hold is the most
-that a task which wakes every millisecond was late while the log was compacted, beside 16 claims at once.
+A claim is of a fresh key, and answered when its group is synced. Loop and writer thread share one core; `µs` is
+processor time a claim, of both (see `claims.py`). The owner is measured with its one worker in another process. Weight,
+start and compaction are each measured in a process of their own; the loop's longest hold is the most that a task which
+wakes every millisecond was late while the log was compacted, beside 16 claims at once.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import uvloop
 
+from bench.claims import LIVES, NOW, Cost, Shared, claims, through_owner
 from bench.options import Bench, run_alone
 from bench.table import Spread, Table
 from valetstore.grants.grant import Use
@@ -28,11 +30,11 @@ from valetstore.replay.table import ReplayTable
 
 Result = TypeVar("Result")
 
-AT_ONCE: Final = (1, 16, 64, 256)
-COLUMNS: Final = ("claims at once", "claims/s (min-max)", "median ms", "p99 ms")
-NOW: Final = 1_800_000_000.0
-LIVES: Final = 36_000
-"""Seconds over which the ends of keys are spread."""
+AT_ONCE: Final = (1, 32, 256)
+COLUMNS: Final = (
+    *("claims at once", "claims/s (min-max)", "µs (min-max)", "the loop's", "in a group", "median ms", "p99 ms"),
+    *("worker µs", "its owner µs"),
+)
 _PAUSE: Final = 0.001
 
 
@@ -52,20 +54,16 @@ def run(bench: Bench) -> Table:
     table = Table("Single use: durable claims in one process", COLUMNS)
     for at_once in AT_ONCE:
         bench.say(f"replay: {at_once} claims at once")
-        rates: list[float] = []
-        waits: list[float] = []
+        alone, shared = list[Cost](), list[Shared]()
         for _ in range(bench.rounds):
             with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
-                rate, waited = uvloop.run(_claims(Path(folder), at_once, bench.seconds))
-            rates.append(rate)
-            waits += waited
-        waits.sort()
-        spread, median, p99 = Spread.of(rates), waits[len(waits) // 2] * 1e3, waits[len(waits) * 99 // 100] * 1e3
-        cells = f"{spread.middle:,.0f} ({spread.least:,.0f}-{spread.most:,.0f})"
-        table.add(str(at_once), cells, f"{median:.2f}", f"{p99:.2f}", at_once=at_once, rate=spread, p50=median, p99=p99)
+                alone.append(uvloop.run(claims(Path(folder), at_once, bench.seconds)))
+            with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+                shared.append(through_owner(Path(folder), at_once, bench.seconds))
+        _add(table, at_once, alone, shared)
     entries = 100_000 if bench.quick else 1_000_000
     bench.say(f"replay: {entries:,} entries")
-    weight = _apart(_weight, entries)
+    weight = _apart(bytes_each, entries)
     life = _apart(_life, str(bench.folder), entries)
     table.notes += [
         f"{entries:,} entries weigh {weight:.0f} bytes each, and {life.log_bytes / entries:.0f} in the log.",
@@ -77,23 +75,26 @@ def run(bench: Bench) -> Table:
     return table
 
 
-async def _claims(folder: Path, at_once: int, seconds: float) -> tuple[float, list[float]]:
-    """Claims a second, and how long each took."""
-    replay = LoggedReplaySet(folder, 10_000_000, 60)
-    replay.open(expected=False)
-    waits: list[float] = []
-    end = time.perf_counter() + seconds
-
-    async def one() -> None:
-        while (began := time.perf_counter()) < end:
-            await replay.claim(_use(os.urandom(16)), NOW)
-            waits.append(time.perf_counter() - began)
-
-    began = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(at_once)))
-    rate = len(waits) / (time.perf_counter() - began)
-    await replay.close()
-    return rate, waits
+def _add(table: Table, at_once: int, alone: list[Cost], shared: list[Shared]) -> None:
+    """A row: in one process, then through the owner."""
+    waits = sorted(wait for cost in alone for wait in cost.waits)
+    p50, p99 = waits[len(waits) // 2] * 1e3, waits[len(waits) * 99 // 100] * 1e3
+    rate, cpu = Spread.of([cost.rate for cost in alone]), Spread.of([cost.cpu_us for cost in alone])
+    loop, group = Spread.of([cost.loop_us for cost in alone]), Spread.of([cost.group for cost in alone])
+    worker, owner = Spread.of([cost.worker_us for cost in shared]), Spread.of([cost.owner_us for cost in shared])
+    table.add(
+        *(str(at_once), f"{rate.middle:,.0f} ({rate.least:,.0f}-{rate.most:,.0f})", str(cpu), f"{loop.middle:.2f}"),
+        *(f"{group.middle:.0f}", f"{p50:.2f}", f"{p99:.2f}", f"{worker.middle:.2f}", f"{owner.middle:.2f}"),
+        at_once=at_once,
+        rate=rate,
+        cpu_us=cpu,
+        loop_us=loop,
+        group=group,
+        p50=p50,
+        p99=p99,
+        worker_us=worker,
+        owner_us=owner,
+    )
 
 
 def _use(identity: bytes, number: int = 0) -> Use:
@@ -106,8 +107,8 @@ def _apart(work: Callable[..., Result], *arguments: object) -> Result:
         return pool.submit(work, *arguments).result()
 
 
-def _weight(entries: int) -> float:
-    """Bytes an entry, by how the process grows."""
+def bytes_each(entries: int) -> float:
+    """Bytes an entry takes in memory, by how the process grows: call it in a fresh one."""
     table = ReplayTable(entries)
     before = _resident()
     for number in range(entries):

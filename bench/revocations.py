@@ -36,7 +36,7 @@ NOW: Final = 1_800_000_000.0
 PATH: Final = "/photos/2024/holiday/italy/cat.jpg"
 COLUMNS: Final = ("entries", "kind", "lookup µs", "refused µs", "bytes an entry", "start s", "longest expire ms")
 
-_VALUES: Final[dict[str, Callable[[int], str]]] = {
+KINDS: Final[dict[str, Callable[[int], str]]] = {
     "key": lambda number: number.to_bytes(16).hex(),
     "subject": lambda number: f"user-{number:07}",
     "prefix": lambda number: f"/photos/2024/user-{number:07}/",
@@ -47,7 +47,7 @@ _VALUES: Final[dict[str, Callable[[int], str]]] = {
 def run(bench: Bench) -> Table:
     """Each kind, from one entry to a million."""
     table = Table(f"Revocations (promise: a lookup under {LOOKUP_US_MAX:.0f} µs with a million entries)", COLUMNS)
-    for kind in _VALUES:
+    for kind in KINDS:
         for entries in ENTRIES[:2] if bench.quick else ENTRIES:
             bench.say(f"revocations: {entries:,} of {kind}")
             found = _in_a_child(kind, entries)
@@ -80,12 +80,12 @@ def _in_a_child(kind: str, entries: int) -> dict[str, Any]:
 
 def _child(kind: str, entries: int) -> dict[str, float]:
     """Microseconds a lookup; bytes an entry; seconds to start; milliseconds of the longest `expire`."""
-    keys = [_grant(os.urandom(16), f"other-{number}") for number in range(KEYS)]
-    value = _VALUES[kind]
+    keys = [key_of(os.urandom(16), f"other-{number}") for number in range(KEYS)]
+    value = KINDS[kind]
     named = range(0, entries, max(1, entries // KEYS))
-    revoked = [(_grant(number.to_bytes(16), value(number)), f"{value(number)}cat.jpg") for number in named]
+    revoked = [(key_of(number.to_bytes(16), value(number)), f"{value(number)}cat.jpg") for number in named]
     before = _memory()
-    table = RevocationTable(_rows(kind, entries))
+    table = RevocationTable(rows(kind, entries))
     grown = _memory() - before
     lookup = min(_time(table, [(key, PATH) for key in keys], refused=False) for _ in range(5))
     refused = min(_time(table, revoked, refused=True) for _ in range(5))
@@ -104,15 +104,17 @@ def _child(kind: str, entries: int) -> dict[str, float]:
     }
 
 
-def _rows(kind: str, entries: int) -> Iterator[Revocation]:
+def rows(kind: str, entries: int) -> Iterator[Revocation]:
+    """So many revocations of a kind, one of KINDS."""
     named: Kind = "subject" if kind.startswith("one") else msgspec.convert(kind, Kind)
     expires_at = NOW + 86_400 if named == "key" else None
     for number in range(entries):
         before = NOW + number if kind.startswith("one") else None
-        yield Revocation(f"{number + 1:011x}", named, _VALUES[kind](number), before, expires_at, NOW, "leaked", "ops")
+        yield Revocation(f"{number + 1:011x}", named, KINDS[kind](number), before, expires_at, NOW, "leaked", "ops")
 
 
-def _grant(identity: bytes, subject: str) -> Grant:
+def key_of(identity: bytes, subject: str) -> Grant:
+    """A key that may read, as it stands before the table."""
     return Grant(
         scheme="native",
         signing_key="default",
@@ -142,7 +144,7 @@ def _time(table: RevocationTable, asked: Sequence[tuple[Grant, str]], *, refused
 
 def _start(kind: str, entries: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        records = (msgspec.msgpack.encode(["+", row]) for row in _rows(kind, entries))
+        records = (msgspec.msgpack.encode(["+", row]) for row in rows(kind, entries))
         replace(Path(folder) / FILE, records, NOW)
         started = time.perf_counter()
         store = RevocationStore(Path(folder))

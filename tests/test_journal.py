@@ -128,6 +128,63 @@ def test_of_200_appends_few_wait_for_a_sync_of_their_own(tmp_path: Path, monkeyp
     assert read(tmp_path) == records
 
 
+def test_a_group_wakes_the_loop_once_and_a_turn_of_the_loop_is_one_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What costs a group is shared by all who wait for it."""
+    woken = 0
+
+    async def story(journal: Journal) -> None:
+        nonlocal woken
+        loop = asyncio.get_running_loop()
+        real = loop.call_soon_threadsafe
+
+        def counted(*args: Any) -> asyncio.Handle:
+            nonlocal woken
+            woken += 1
+            return real(*args)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+        await asyncio.gather(*(journal.append(b"%d" % number, NOW) for number in range(200)))
+        assert woken == 1
+
+    run(tmp_path, story, expected=False)
+    assert len(ends_of_groups(log(tmp_path).read_bytes())) == 2
+
+
+def test_who_is_told_may_write_and_what_fails_is_told_last_one_first(tmp_path: Path) -> None:
+    async def story(journal: Journal) -> None:
+        told: list[tuple[int, bool]] = []
+        over = asyncio.Event()
+
+        def write(number: int) -> None:
+            journal.write(b"%d" % number, NOW, lambda error: heard(number, error))
+
+        def heard(number: int, error: OSError | None) -> None:
+            told.append((number, error is None))
+            if error is None and number < 10:
+                write(number + 10)
+            if error is None and number == 13:
+                raise ZeroDivisionError
+            if len(told) in {20, 25}:
+                over.set()
+
+        for number in range(10):
+            write(number)
+        await asyncio.wait_for(over.wait(), 10)
+        assert told == [(number, True) for number in range(20)]
+        over.clear()
+        with no_file_larger_than(journal.bytes_held):
+            for number in range(20, 25):
+                write(number)
+            assert len(told) == 20
+            await asyncio.wait_for(over.wait(), 10)
+        assert told[20:] == [(number, False) for number in range(24, 19, -1)]
+
+    run(tmp_path, story, expected=False)
+    assert read(tmp_path) == [b"%d" % number for number in range(20)]
+
+
 def test_a_waiter_that_is_cancelled_hurts_no_other(tmp_path: Path) -> None:
     async def story(journal: Journal) -> None:
         calls = [asyncio.ensure_future(journal.append(b"%d" % number, NOW)) for number in range(10)]
@@ -336,7 +393,9 @@ def test_a_flipped_bit_in_the_mark_costs_a_warning(tmp_path: Path) -> None:
         assert read(tmp_path) == ALL
 
 
-@pytest.mark.parametrize("garbage", [b"\0", b"\0" * 5000, b"vjg1", b"vjg1" * 100, os.urandom(300)])
+@pytest.mark.parametrize(
+    "garbage", [b"\0" * 5000 + b"\1", b"\1" + b"\0" * 5000, b"vjg1", b"vjg1" * 100, os.urandom(300)]
+)
 def test_garbage_behind_the_last_group_is_dropped(tmp_path: Path, garbage: bytes) -> None:
     victim = Victim(tmp_path)
     opened = victim.opened(victim.data + garbage, victim.mark)
@@ -345,6 +404,93 @@ def test_garbage_behind_the_last_group_is_dropped(tmp_path: Path, garbage: bytes
     assert str(len(garbage)) in opened.warning
     assert log(tmp_path).read_bytes() == victim.data
     victim.check_again(opened)
+
+
+@pytest.mark.parametrize("count", [1, journal_format.HEADER_BYTES, 5000, 200_000])
+def test_zeros_behind_the_last_group_are_room_for_the_next(tmp_path: Path, count: int) -> None:
+    """With every mark it may have; and what a mark says was acknowledged is not among them."""
+    victim = Victim(tmp_path)
+    for marked in (victim.mark, victim.mark_of(0)):
+        opened = victim.opened(victim.data + bytes(count), marked)
+        assert opened is not None
+        assert (opened.records, opened.warning) == (ALL, "")
+    unmarked = victim.opened(victim.data + bytes(count), None)
+    assert unmarked is not None
+    assert unmarked.records == ALL
+    assert victim.opened(victim.data[: victim.ends[-2]] + bytes(count), victim.mark) is None
+    opened = victim.opened(victim.data + bytes(count), victim.mark)
+    assert opened is not None
+    victim.check_again(opened)
+
+
+def test_a_write_into_that_room_is_whole_torn_or_damaged_wherever_it_ends(tmp_path: Path) -> None:
+    """As a crash leaves it: the first bytes of a group, and zeros where the others should be."""
+    victim = Victim(tmp_path)
+    marks = [(None, None), *((number, victim.mark_of(number)) for number in range(victim.acknowledged + 1))]
+    for size in range(len(victim.data) + 1):
+        data = victim.data[:size] + bytes(len(victim.data) + 100 - size)
+        # A group whose last bytes are zeros anyway is whole without them.
+        whole = sum(data[:end] == victim.data[:end] for end in victim.ends) - 1
+        is_torn = whole < 0 or any(data[victim.ends[whole] :])
+        for acknowledged, marked in marks:
+            opened = victim.opened(data, marked)
+            fine = whole >= 0 and (not is_torn if acknowledged is None else whole >= acknowledged)
+            assert (opened is not None) == fine, (size, acknowledged)
+            if opened is not None:
+                assert bool(opened.warning) == (is_torn or acknowledged is None)
+                assert set(opened.records) <= set(ALL)
+                assert opened.records[: sum(map(len, GROUPS[:1]))] == ALL[: min(1, len(opened.records))]
+
+
+def test_a_flipped_bit_is_found_with_room_behind_it_too(tmp_path: Path) -> None:
+    """In what was acknowledged it is damage; in the room it is something that nobody was promised."""
+    victim = Victim(tmp_path)
+    room = bytes(300)
+    for at in range(len(victim.data) + len(room)):
+        flipped = bytearray(victim.data + room)
+        flipped[at] ^= 1 << (at % 8)
+        assert victim.opened(bytes(flipped), None) is None, at
+        opened = victim.opened(bytes(flipped), victim.mark)
+        assert (opened is None) == (at < len(victim.data)), at
+        if opened is not None:
+            assert opened.records == ALL
+            assert "dropped" in opened.warning
+
+
+def test_groups_are_written_into_room_that_is_there_and_the_room_goes_when_it_is_closed(tmp_path: Path) -> None:
+    """A file whose size changes with every group would cost a commit of the file system with every sync."""
+
+    async def story(journal: Journal) -> None:
+        sizes = set()
+        for number in range(200):
+            await journal.append(b"%d" % number, NOW)
+            sizes.add(log(tmp_path).stat().st_size)
+            assert journal.bytes_held < log(tmp_path).stat().st_size
+        assert len(sizes) == 1
+
+    run(tmp_path, story, expected=False)
+    data = log(tmp_path).read_bytes()
+    assert ends_of_groups(data)[-1] == len(data)
+    assert read(tmp_path) == [b"%d" % number for number in range(200)]
+
+
+def test_a_volume_without_room_for_room_is_written_to_its_end(tmp_path: Path) -> None:
+    async def story(journal: Journal) -> None:
+        written, begun = 0, journal.bytes_held
+        with no_file_larger_than(begun + 3000):
+            with suppress(OSError):
+                while True:
+                    await journal.append(b"%d" % written, NOW)
+                    written += 1
+            assert 2900 < journal.bytes_held - begun <= 3000
+        journal._retry_at = 0
+        await journal.append(b"%d" % written, NOW)
+        assert log(tmp_path).stat().st_size > journal.bytes_held
+        assert written > 30
+
+    run(tmp_path, story, expected=False)
+    records = read(tmp_path)
+    assert records == [b"%d" % number for number in range(len(records))]
 
 
 def test_groups_that_were_cut_out_or_moved_are_damage(tmp_path: Path) -> None:

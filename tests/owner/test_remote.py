@@ -4,14 +4,15 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.minting import NOW, refused
-from tests.replay.contract import ReplaySetContract, code, use
+from tests.replay.contract import LONG_AFTER, ReplaySetContract, code, use
 from valetstore.errors import Denied
-from valetstore.grants.grant import Budget, Charge
+from valetstore.grants.grant import Budget, Charge, Use
 from valetstore.owner import messages as m
 from valetstore.owner.channel import Channel
 from valetstore.owner.remote import Asking, RemoteBudgets, RemoteReplaySet, RemoteRevocations
@@ -19,6 +20,7 @@ from valetstore.owner.revocations import RevocationStore
 from valetstore.owner.session import Session
 from valetstore.policy.budget import BudgetBook
 from valetstore.policy.revocation import Revocation
+from valetstore.replay.logged import LoggedReplaySet
 from valetstore.replay.memory import MemoryReplaySet
 from valetstore.replay.promise import CountedReplaySet
 
@@ -90,6 +92,71 @@ def test_of_many_workers_claiming_at_once_one_has_the_use() -> None:
         assert sorted(ends) == ["key_used"] * 199 + ["ok"]
 
     played(story)
+
+
+def test_what_one_turn_of_a_workers_loop_claims_is_one_question_and_one_answer() -> None:
+    async def story(owning: Owning) -> None:
+        replay, *_ = await owning.worker()
+        sent: list[Any] = []
+        real = replay._asking.send
+
+        def counted(message: Any) -> None:
+            sent.append(message)
+            real(message)
+
+        replay._asking.send = counted
+        await replay.claim(use("3"), NOW)
+        ends = await asyncio.gather(*(code(replay.claim(use(str(n % 50)), NOW)) for n in range(100)))
+        assert [place for place, end in enumerate(ends) if end != "ok"] == [3, *range(50, 100)]
+        assert [len(message.question.claims) for message in sent] == [1, 100]
+
+    played(story)
+
+
+def test_each_claim_that_came_with_others_has_its_own_refusal_and_evidence() -> None:
+    async def story(owning: Owning) -> None:
+        replay, *_ = await owning.worker()
+        ends: list[Any] = []
+        asked = [use("a"), use("a"), Use(b"too short", 1, 0, "", NOW + 60), use("gone", life=-LONG_AFTER), use("b")]
+        for one in asked:
+            assert not replay.claim_soon(one, NOW, ends.append)
+        assert ends == []
+        while len(ends) < len(asked):
+            await asyncio.sleep(0)
+        assert [end.code if end else "ok" for end in ends] == [
+            *("ok", "key_used", "internal_error", "replay_unavailable", "ok")
+        ]
+        assert ends[3].evidence["retry_after"] == 5
+
+    played(story)
+
+
+def test_an_answer_that_refuses_a_whole_question_refuses_each_of_its_claims() -> None:
+    async def story() -> None:
+        sent: list[Any] = []
+        asking = Asking(sent.append)
+        calls = [asyncio.ensure_future(code(RemoteReplaySet(asking).claim(use(name), NOW))) for name in "ab"]
+        while len(sent) < 2:
+            await asyncio.sleep(0)
+        for message in sent:
+            asking.answered(m.Answered(message.number, refusal=("internal_error", "", {})))
+        assert await asyncio.gather(*calls) == ["internal_error"] * 2
+
+    asyncio.run(story())
+
+
+def test_claims_of_a_worker_that_dies_while_they_are_logged_are_used(tmp_path: Path) -> None:
+    async def story() -> None:
+        logged = LoggedReplaySet(tmp_path, 100)
+        logged.open(expected=False)
+        owning = Owning(logged, RevocationStore.__new__(RevocationStore))
+        *_, session = await owning.worker()
+        session.asked(m.Asked(1, m.Claim(tuple((use(name), NOW) for name in "abc"))))
+        await session.end()
+        await logged.close()
+        assert logged.entries() == 3
+
+    asyncio.run(story())
 
 
 def test_what_a_dead_worker_had_reserved_comes_back_and_what_it_was_committing_does_not() -> None:

@@ -37,6 +37,21 @@ async def code(call: Coroutine[Any, Any, object]) -> str:
     return "ok"
 
 
+async def soon(replay: CountedReplaySet, asked: Use, now: float) -> None:
+    """`claim_soon`, as a call that raises what was told."""
+    told: asyncio.Queue[Denied | None] = asyncio.Queue()
+    if replay.claim_soon(asked, now, told.put_nowait):
+        await asyncio.sleep(0.01)
+        assert told.empty()
+        return
+    assert told.empty()
+    denied = await told.get()
+    await asyncio.sleep(0.01)
+    assert told.empty()
+    if denied is not None:
+        raise denied
+
+
 class ReplaySetContract:
     """The promises of `replay/promise.py`, rule by rule."""
 
@@ -61,6 +76,66 @@ class ReplaySetContract:
 
         ends = self.run(story)
         assert sorted(ends) == ["key_used"] * 199 + ["ok"]
+
+    def test_of_200_claims_without_a_coroutine_one_succeeds_and_each_is_told_once(self) -> None:
+        async def story(replay: CountedReplaySet) -> list[str]:
+            return await asyncio.gather(*(code(soon(replay, use(), NOW)) for _ in range(200)))
+
+        assert sorted(self.run(story)) == ["key_used"] * 199 + ["ok"]
+
+    def test_of_200_claims_of_both_kinds_as_many_succeed_as_are_allowed(self) -> None:
+        async def story(replay: CountedReplaySet) -> list[str]:
+            several = use(allowed=7)
+            calls = [soon(replay, several, NOW) if n % 2 else replay.claim(several, NOW) for n in range(200)]
+            ends = await asyncio.gather(*map(code, calls))
+            with refused("key_used"):
+                await replay.look(several, NOW)
+            return ends
+
+        assert self.run(story).count("ok") == 7
+
+    def test_who_is_told_may_claim_again(self) -> None:
+        async def story(replay: CountedReplaySet) -> list[str]:
+            left, ends, over = [str(number) for number in range(50)], [], asyncio.Event()
+
+            def told(denied: Denied | None) -> None:
+                ends.append(denied.code if denied else "ok")
+                while left and replay.claim_soon(use(left.pop()), NOW, told):
+                    ends.append("ok")
+                if len(ends) == 51:
+                    over.set()
+
+            if replay.claim_soon(use("first"), NOW, told):
+                told(None)
+            await asyncio.wait_for(over.wait(), 20)
+            return ends
+
+        assert self.run(story) == ["ok"] * 51
+
+    def test_one_who_fails_when_it_is_told_keeps_the_news_from_no_other(self) -> None:
+        async def story(replay: CountedReplaySet) -> list[str]:
+            def fails(_: Denied | None) -> None:
+                raise ZeroDivisionError
+
+            replay.claim_soon(use("fails"), NOW, fails)
+            ends = await asyncio.gather(*(code(soon(replay, use(str(number)), NOW)) for number in range(5)))
+            with refused("key_used"):
+                await replay.look(use("fails"), NOW)
+            return ends
+
+        assert self.run(story) == ["ok"] * 5
+
+    def test_a_claim_whose_caller_is_cancelled_is_used_and_hurts_no_other(self) -> None:
+        async def story(replay: CountedReplaySet) -> None:
+            calls = [asyncio.ensure_future(replay.claim(use(str(number)), NOW)) for number in range(10)]
+            await asyncio.sleep(0)
+            calls[3].cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            for number in range(10):
+                with refused("key_used"):
+                    await soon(replay, use(str(number)), NOW)
+
+        self.run(story)
 
     def test_of_200_mixed_uses_at_once_as_many_succeed_as_are_allowed(self) -> None:
         async def story(replay: CountedReplaySet) -> list[str]:
@@ -114,6 +189,7 @@ class ReplaySetContract:
             for second in (0, 1, 29.9):
                 await replay.look(watched, NOW + second)
                 await replay.claim(watched, NOW + second)
+                await soon(replay, watched, NOW + second)
             for call in (replay.look, replay.claim, replay.reserve):
                 with refused("key_used"):
                     await call(watched, NOW + 30)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from tests.minting import NOW, refused
-from tests.replay.contract import LONG_AFTER, ReplaySetContract, code, use
+from tests.replay.contract import LONG_AFTER, ReplaySetContract, code, soon, use
+from valetstore.errors import Denied
 from valetstore.grants.grant import Use
 from valetstore.replay.logged import LOG_NAME, LoggedReplaySet, repair
 from valetstore.replay.promise import LEASE_SECONDS, CountedReplaySet, Reservation
@@ -171,6 +172,70 @@ def test_an_answer_waits_for_the_log(tmp_path: Path) -> None:
         opened(tmp_path)._table.look(use(source="192.0.2.2"), NOW)
 
 
+def test_what_is_told_without_a_coroutine_is_in_the_log(tmp_path: Path) -> None:
+    """Repetitions within a window too; and nobody is told while it is not."""
+
+    async def before(replay: LoggedReplaySet) -> None:
+        told: list[Denied | None] = []
+        watched = use("watched", window=30)
+        asked = [use("once"), watched, watched, use("twice", allowed=2), use("twice", allowed=2)]
+        assert not any(replay.claim_soon(one, NOW, told.append) for one in asked)
+        for one in asked:
+            assert await code(replay.look(one, NOW)) == ("ok" if one is watched else "key_used")
+        assert told == []
+        while len(told) < len(asked):
+            await asyncio.sleep(0)
+        assert told == [None] * len(asked)
+        assert replay.claim_soon(watched, NOW, told.append)
+        with refused("key_used"):
+            replay.claim_soon(use("once"), NOW, told.append)
+        assert len(told) == len(asked)
+
+    async def after(replay: LoggedReplaySet) -> None:
+        assert replay.entries() == 3
+        for name in ("once", "watched", "twice"):
+            with refused("key_used"):
+                await replay.look(use(name, allowed=2 if name == "twice" else 1), NOW)
+
+    after_a_crash(tmp_path, before, after)
+
+
+def test_where_the_log_fails_all_is_taken_back_before_anybody_is_told(tmp_path: Path) -> None:
+    """So whoever asks again at once finds no use of those that failed with it."""
+
+    async def story() -> None:
+        replay = opened(tmp_path, expected=False)
+        names = [str(number) for number in range(20)]
+        seen: list[tuple[str, list[str]]] = []
+
+        def told(denied: Denied | None) -> None:
+            assert denied is not None
+            used = [name for name in names if verdict(replay, use(name, source="192.0.2.2")) != "ok"]
+            seen.append((denied.code, used))
+
+        with no_file_larger_than(replay.bytes_held):
+            for name in names:
+                replay.claim_soon(use(name, window=9), NOW, told)
+                replay.claim_soon(use(name, window=9), NOW, told)
+            while len(seen) < 40:
+                await asyncio.sleep(0)
+        assert seen == [("replay_unavailable", [])] * 40
+        assert replay._undurable == {}
+        replay._journal._retry_at = 0
+        await asyncio.gather(*(soon(replay, use(name), NOW) for name in names))
+        await replay.close()
+
+    asyncio.run(story())
+
+
+def verdict(replay: LoggedReplaySet, asked: Use) -> str:
+    try:
+        replay._table.look(asked, NOW)
+    except Denied as denied:
+        return denied.code
+    return "ok"
+
+
 def test_a_caller_that_is_cancelled_has_used_its_key(tmp_path: Path) -> None:
     async def before(replay: LoggedReplaySet) -> None:
         calls = [asyncio.ensure_future(replay.claim(use(str(number)), NOW)) for number in range(10)]
@@ -240,6 +305,7 @@ def test_a_log_that_is_harmed_decides_nothing(
         assert [record.levelno for record in caplog.records] == [logging.ERROR]
         held = Reservation(use(), 1)
         calls = [replay.look(use(), NOW), replay.claim(use("new"), NOW), replay.reserve(use(), NOW)]
+        calls.append(soon(replay, use("new"), NOW))
         calls += [step(held, NOW) for step in (replay.renew, replay.committing, replay.commit)]
         for call in (*calls, replay.spend(use(), NOW)):
             with refused("replay_unavailable") as denied:
@@ -324,8 +390,7 @@ def test_what_cannot_be_logged_was_not_used(tmp_path: Path, caplog: pytest.LogCa
     async def before(replay: LoggedReplaySet) -> None:
         await replay.claim(use("first"), NOW)
         held = await replay.reserve(use("upload"), NOW)
-        size = (tmp_path / LOG_NAME).stat().st_size
-        with no_file_larger_than(size + 10):
+        with no_file_larger_than(replay.bytes_held + 10):
             calls = [replay.claim(use(str(number), window=9), NOW) for number in range(20)]
             calls += [replay.spend(use("first", allowed=2), NOW), replay.committing(held, NOW)]
             assert await asyncio.gather(*map(code, calls)) == ["replay_unavailable"] * 22
@@ -355,7 +420,7 @@ def test_what_cannot_be_logged_was_not_used(tmp_path: Path, caplog: pytest.LogCa
 def test_an_upload_is_not_begun_where_it_could_not_end_and_is_where_the_disk_works_again(tmp_path: Path) -> None:
     async def story() -> None:
         replay = opened(tmp_path, expected=False)
-        with no_file_larger_than((tmp_path / LOG_NAME).stat().st_size), refused("replay_unavailable"):
+        with no_file_larger_than(replay.bytes_held), refused("replay_unavailable"):
             await replay.claim(use(), NOW)
         with refused("replay_unavailable"):
             await replay.reserve(use(), NOW)
@@ -372,7 +437,7 @@ def test_what_was_published_is_told_even_where_its_window_cannot_be_logged(tmp_p
         held, failed = [await replay.reserve(use(name, window=9), NOW) for name in "ab"]
         for reservation in (held, failed):
             await replay.committing(reservation, NOW)
-        with no_file_larger_than((tmp_path / LOG_NAME).stat().st_size):
+        with no_file_larger_than(replay.bytes_held):
             await replay.commit(held, NOW)
             await replay.release(failed)
         await replay.look(use("a", window=9), NOW)

@@ -196,7 +196,6 @@ def both(*damages: Damage) -> Damage:
 
 TAILS: Final[dict[str, Damage]] = {
     "garbage": append("replay", b"\xa5" * 7),
-    "zeros": append("replay", b"\0" * 4096),
     "half a group": half_a_group("replay"),
     "no mark": delete("replay.mark"),
     "torn mark": lambda state: os.truncate(state / "replay.mark", 11),
@@ -215,6 +214,18 @@ def test_a_torn_tail_is_dropped_with_a_warning(past: Past, tmp_path: Path, name:
             gate.kill()
             gate.start()
             assert {gate.ask("GET", target).code for target in past.used + past.fresh} == {"key_used"}
+
+
+def test_room_for_more_behind_its_end_needs_no_word(past: Past, tmp_path: Path) -> None:
+    """What a gateway that is killed leaves."""
+    with after(past, tmp_path, both(append("replay", b"\0" * 4096), append("revocations", b"\0" * 70_000))) as gate:
+        holds(gate, past)
+        assert "warning" not in gate.log.lower(), gate.log
+        gate.kill()
+        assert (gate.data / "state/replay.log").read_bytes().endswith(b"\0" * 1000)
+        gate.start()
+        assert {gate.ask("GET", target).code for target in past.used + past.fresh} == {"key_used"}
+        assert "warning" not in gate.log.lower(), gate.log
 
 
 @pytest.mark.parametrize("count", [1, 5, 20, SEAL_BYTES, SEAL_BYTES + 5])

@@ -16,6 +16,8 @@ BLOCK_BYTES: Final = 4096
 FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 MODE: Final = 0o600
 
+_ZEROS: Final = bytes(1 << 16)
+
 
 class JournalDamaged(Exception):  # noqa: N818 - reads as what happened
     """The log is not what was acknowledged, or cannot be read: one sentence with the file and what is wrong."""
@@ -36,6 +38,7 @@ class LogFile:
         self.sequence = sequence
         self.length = length
         self.unsynced_bytes = 0
+        self._zeros_until = 0
         self._seed = seed_of(log_id)
         self._tail = tail
 
@@ -69,9 +72,24 @@ class LogFile:
     def commit(self, framed: Iterable[bytes], now: float) -> None:
         """Write a group and sync it. Raises OSError, and nothing is counted then."""
         data = group(self._seed, self.sequence + 1, now, framed)
-        write_at(self.fd, data, self.length)
+        if self.length + len(data) > self._zeros_until:
+            self._write_with_zeros(data)
+        else:
+            write_at(self.fd, data, self.length)
         os.fdatasync(self.fd)
         self._count(data)
+
+    def _write_with_zeros(self, data: bytes) -> None:
+        """Where the next groups will lie too: to write over what is there costs the file system no commit of its own.
+
+        On a volume that has no room for them a group is written as ever.
+        """
+        try:
+            write_at(self.fd, data + _ZEROS, self.length)
+        except OSError:
+            write_at(self.fd, data, self.length)
+        else:
+            self._zeros_until = self.length + len(data) + len(_ZEROS)
 
     def put(self, framed: Iterable[bytes], now: float) -> None:
         """Write a group of a file that is being made; `sync` makes it durable. Raises OSError."""
@@ -103,8 +121,16 @@ class LogFile:
             os.close(fd)
             raise
         self.fd = fd
+        self._zeros_until = 0
         if more:
             self._count(more)
+
+    def finish(self) -> None:
+        """Close it, without the zeros at its end. Harmless twice."""
+        if self.fd >= 0:
+            with suppress(OSError):  # then they stay, as after a crash
+                os.ftruncate(self.fd, self.length)
+        self.close()
 
     def close(self) -> None:
         """Harmless twice."""

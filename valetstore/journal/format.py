@@ -10,6 +10,9 @@ after n is synced. A whole group behind a broken one therefore proves damage, wh
     group  = "vjg1" sequence:u64 time:f64 length:u32 crc:u32 | record ... | seal     (little-endian)
     record = length:u16 crc:u32 payload
     seal   = crc:u32, eight times
+    log    = group ... zeros
+
+Zeros up to the end of the file are room for what comes next. A group that is lost among them is missed by its number.
 
 The first group (sequence 0) holds one record: BEGIN, the format's version and the log's random id. A record
 has a check of its own for what Rule 2 gives up: a torn group's whole records can still be told from noise. The seal
@@ -97,6 +100,12 @@ def frame(record: bytes) -> bytes:
     return _FRAME.pack(len(record), zlib.crc32(record)) + record
 
 
+def framed(records: Iterable[bytes]) -> list[bytes]:
+    """As `frame`, for many whose sizes are known to fit."""
+    crc32, pack = zlib.crc32, _FRAME.pack
+    return [pack(len(record), crc32(record)) + record for record in records]
+
+
 def group(seed: int, sequence: int, now: float, framed: Iterable[bytes]) -> bytes:
     """A group of framed records."""
     body = b"".join(framed)
@@ -152,6 +161,8 @@ def scan(file: BinaryIO, each: Callable[[bytes], None]) -> Found:
         length += last_bytes
         clock = max(clock, time)
     rest = header + body + read()
+    if end != "clean" and not rest.strip(b"\0"):
+        end, why, rest = "clean", "is missing", b""
     return Found(log_id, sequence, length, last_bytes, clock, end, why, rest)
 
 

@@ -1,7 +1,7 @@
 """Journal: one append-only log, shared by all who write at once: what was acknowledged is there after a power cut.
 
 Rule 1: one thread writes. It takes all that waits, writes it as one group, syncs it, sets the mark, and only
-then are the waiters answered; the next group is written only after the sync of the one before.
+then are the waiters answered, all in one call; the next group gathers meanwhile, and is written only after that sync.
 Rule 2: the mark (`<name>.mark`: log id and highest acknowledged sequence) is written after each sync and is not
 synced itself, so whatever it says is at most the truth. It tells a tail that nobody was promised, which is
 dropped, from a promise that is missing, which is damage.
@@ -14,19 +14,26 @@ Rule 4: no guess. A log that is not what was acknowledged is JournalDamaged; its
 
 import asyncio
 import errno
+import logging
 import os
 import stat
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from valetstore.journal.files import BLOCK_BYTES, FLAGS, JournalDamaged, LogFile, sync_folder
-from valetstore.journal.format import Found, frame, salvage, scan, time_of_torn
+from valetstore.journal.format import RECORD_BYTES_MAX, Found, frame, framed, salvage, scan, time_of_torn
 from valetstore.journal.reading import has_tail, mark_of
+from valetstore.journal.thread import LogThread
+
+log = logging.getLogger(__name__)
+
+Told = Callable[[OSError | None], None]
+"""Who waits for a record: None where it is durable."""
 
 RETRY_SECONDS: Final = 1.0
 """How long after a failed write the next one is refused without asking the disk."""
@@ -52,10 +59,11 @@ class Journal:
     """The log `path`, its mark `<name>.mark`, and `<path>.new` while it is rewritten. One process at a time.
 
     Records are 1 to 65,535 bytes. They must be absolute (given twice they say the same, a later one wins):
-    a rewrite and a salvaged tail may repeat them. After `open` it belongs to one event loop.
+    a rewrite and a salvaged tail may repeat them. After `open` it belongs to one event loop. `after` is called
+    behind every group, when all who waited for it have been told.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, after: Told | None = None) -> None:
         self.path = path
         self._new = path.with_name(path.name + ".new")
         self._mark = mark_of(path)
@@ -66,9 +74,12 @@ class Journal:
         self._owed: list[bytes] = []
         self._failure: OSError | None = None
         self._retry_at = 0.0
-        self._thread: ThreadPoolExecutor | None = None
-        self._waiting: list[_Waiter] = []
-        self._writing: list[_Waiter] = []
+        self._thread: LogThread | None = None
+        self._gathering = _Group()
+        self._waiting: deque[_Group] = deque()
+        self._writing: _Group | None = None
+        self._starting = False
+        self._after = after
 
     def open(self, each: Callable[[bytes], None], *, expected: bool) -> Recovered:
         """Read the log, record by record into `each`, and make it ready. Blocks: about a second for a million.
@@ -114,14 +125,35 @@ class Journal:
 
         Where a group fails, the futures of all that waits fail, the last one first.
         """
-        if self._thread is None:
-            raise RuntimeError("the journal is not open")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         future.add_done_callback(_seen)
-        self._waiting.append(_Waiter(frame(record), now, future))
-        if not self._writing:
-            self._write_next()
+        self.write(record, now, partial(_settle, future))
         return future
+
+    def write(self, record: bytes, now: float, told: Told) -> None:
+        """As `submit`, for a caller that needs no future: `told` is called once, never before this returns.
+
+        With None where the record is durable (it may write again then), else with the error: all that fail together
+        are told at once, the last one first, and must only take back what they had changed. It must not raise.
+        """
+        if self._thread is None:
+            raise RuntimeError("the journal is not open")
+        size = len(record)
+        if not 0 < size <= RECORD_BYTES_MAX:
+            raise ValueError(f"a record has 1 to {RECORD_BYTES_MAX} bytes, not {size}")
+        group = self._gathering
+        if group.size >= GROUP_BYTES_MAX:
+            self._waiting.append(group)
+            group = self._gathering = _Group()
+        group.records.append(record)
+        group.told.append(told)
+        group.size += size
+        if now > group.now:
+            group.now = now
+        if self._writing is None and not self._starting:
+            # At the end of this turn of the loop: all that it brings is one group, and the thread could not run before.
+            self._starting = True
+            asyncio.get_running_loop().call_soon(self._write_next)
 
     @property
     def bytes_held(self) -> int:
@@ -145,16 +177,16 @@ class Journal:
         if self._thread is None or self._rewriting:
             raise RuntimeError("the journal is not open, or is being rewritten")
         self._rewriting = True
-        run = partial(asyncio.get_running_loop().run_in_executor, self._thread)
+        thread = self._thread
         try:
-            await run(self._begin_copy, now)
+            await thread.run(partial(self._begin_copy, now))
             for chunk in records:
-                await run(self._add_to_copy, [frame(record) for record in chunk], now)
-            await run(self._sync_copy)
-            await run(self._switch)
+                await thread.run(partial(self._add_to_copy, chunk, now))
+            await thread.run(self._sync_copy)
+            await thread.run(self._switch)
         except BaseException:
             # Behind whatever still runs; after a switch there is nothing to drop.
-            self._thread.submit(self._drop_copy)
+            thread.do(self._drop_copy, _nothing)
             raise
         finally:
             self._rewriting = False
@@ -163,53 +195,55 @@ class Journal:
         """Write what waits, and let go. Harmless twice. A rewrite must have ended."""
         if self._thread is None:
             return
-        while waiting := [waiter.future for waiter in (*self._writing, *self._waiting)]:
-            await asyncio.wait(waiting)
+        while self._starting or self._writing is not None:
+            await self._thread.run(_nothing)
         thread, self._thread = self._thread, None
-        await asyncio.get_running_loop().run_in_executor(thread, self._let_go)
-        thread.shutdown(wait=False)
+        await thread.run(self._let_go)
+        thread.end()
 
     # The event loop's part
 
     def _write_next(self) -> None:
         """Hand the next group to the thread."""
-        assert self._thread is not None
-        count, size = 0, 0
-        while count < len(self._waiting) and size < GROUP_BYTES_MAX:
-            size += len(self._waiting[count].framed)
-            count += 1
-        self._writing, self._waiting = self._waiting[:count], self._waiting[count:]
-        now = max(waiter.now for waiter in self._writing)
-        framed = [waiter.framed for waiter in self._writing]
-        job = asyncio.get_running_loop().run_in_executor(self._thread, self._write, framed, now)
-        job.add_done_callback(self._written)
-
-    def _written(self, job: "asyncio.Future[None]") -> None:
-        """A group is durable, or is not: tell its waiters, and begin the next."""
-        done, self._writing = self._writing, []
-        error = asyncio.CancelledError() if job.cancelled() else job.exception()
-        if error is not None:
-            # Those behind it were made in the belief that it would be written: they fail with it.
-            done += self._waiting
-            self._waiting = []
-        # What is taken back because it failed is taken back last one first.
-        for waiter in done if error is None else reversed(done):
-            if waiter.future.done():
-                continue
-            if error is None:
-                waiter.future.set_result(None)
-            else:
-                waiter.future.set_exception(_as_os_error(error))
+        self._starting = False
         if self._waiting:
+            group = self._waiting.popleft()
+        else:
+            group, self._gathering = self._gathering, _Group()
+        self._writing = group
+        assert self._thread is not None
+        self._thread.do(partial(self._write, group.records, group.now), self._written)
+
+    def _written(self, _: None, error: BaseException | None) -> None:
+        """A group is durable, or is not: tell its waiters, and begin the next."""
+        group, self._writing = self._writing, None
+        assert group is not None
+        # What they write when they are told goes with the next. It need not begin sooner: the thread could not run.
+        self._starting = True
+        if error is None:
+            _tell(group.told, None)
+        else:
+            # Those behind it were made in the belief that it would be written: they fail with it.
+            failed = [told for part in (group, *self._waiting, self._gathering) for told in part.told]
+            self._waiting.clear()
+            self._gathering = _Group()
+            # What is taken back because it failed is taken back last one first.
+            _tell(reversed(failed), _as_os_error(error))
+        if self._after is not None:
+            _tell([self._after], None if error is None else _as_os_error(error))
+        if self._gathering.records:  # without one that gathers there is none waiting
             self._write_next()
+        else:
+            self._starting = False
 
     # The thread's part
 
-    def _write(self, framed: Sequence[bytes], now: float) -> None:
+    def _write(self, records: Sequence[bytes], now: float) -> None:
         """One group: durable on return. Raises OSError."""
         try:
             file = self._writable(now)
-            file.commit(framed, now)
+            group = framed(records)
+            file.commit(group, now)
         except Exception as error:
             self._fail(error)
             raise
@@ -217,7 +251,7 @@ class Journal:
         self._mark.write({file.log_id: file.sequence})
         if self._copy is not None and self._copy_failure is None:
             try:
-                self._copy.put(framed, now)
+                self._copy.put(group, now)
             except OSError as error:
                 self._copy_failure = error
 
@@ -240,7 +274,7 @@ class Journal:
             self._create(now)
         else:
             # What was whole in a torn tail goes with it: it must not be lost between two steps, nor overtaken.
-            self._file.reopen(self.path, [frame(record) for record in self._owed], now)
+            self._file.reopen(self.path, framed(self._owed), now)
             self._owed = []
             sync_folder(self.path.parent)
         assert self._file is not None
@@ -257,7 +291,7 @@ class Journal:
         except OSError as error:
             self._fail(error)
             self._retry_at = 0.0
-        self._thread = ThreadPoolExecutor(1, "journal")
+        self._thread = LogThread("journal")
         return recovered
 
     def _create(self, now: float) -> None:
@@ -300,10 +334,10 @@ class Journal:
         self._copy_failure = None
         self._copy = LogFile.create(self._new, now)
 
-    def _add_to_copy(self, framed: Sequence[bytes], now: float) -> None:
+    def _add_to_copy(self, records: Iterable[bytes], now: float) -> None:
         copy = self._whole_copy()
-        if framed:
-            copy.put(framed, now)
+        if chunk := [frame(record) for record in records]:
+            copy.put(chunk, now)
         if copy.unsynced_bytes >= SYNC_BYTES:
             copy.sync()
 
@@ -350,7 +384,7 @@ class Journal:
     def _let_go(self) -> None:
         self._drop_copy()
         if self._file is not None:
-            self._file.close()
+            self._file.finish()
         self._mark.close()
 
 
@@ -365,9 +399,9 @@ def replace(path: Path, records: Iterable[bytes], now: float) -> None:
         journal._new.unlink()
     file = LogFile.create(journal._new, now)
     try:
-        framed = [frame(record) for record in records]
-        for at in range(0, len(framed), 1000):
-            file.put(framed[at : at + 1000], now)
+        framed_all = [frame(record) for record in records]
+        for at in range(0, len(framed_all), 1000):
+            file.put(framed_all[at : at + 1000], now)
         file.sync()
         with suppress(FileNotFoundError):
             journal._mark.path.unlink()
@@ -379,12 +413,38 @@ def replace(path: Path, records: Iterable[bytes], now: float) -> None:
         journal._mark.close()
 
 
-class _Waiter(NamedTuple):
-    """One record on its way."""
+class _Group:
+    """Records that are written together, who waits for each, and the latest of their times."""
 
-    framed: bytes
-    now: float
-    future: "asyncio.Future[None]"
+    __slots__ = ("now", "records", "size", "told")
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+        self.told: list[Told] = []
+        self.size = 0
+        self.now = 0.0
+
+
+def _tell(waiters: Iterable[Told], error: OSError | None) -> None:
+    """All who wait: a fault of one must not keep the news from the others."""
+    for told in waiters:
+        try:
+            told(error)
+        except Exception:
+            log.exception("a record was written or failed, and who waited for it could not be told")
+
+
+def _settle(future: "asyncio.Future[None]", error: OSError | None) -> None:
+    if future.done():  # cancelled
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(_as_os_error(error))
+
+
+def _nothing(*_: object) -> None:
+    """What has to be waited for is what was given to the thread before."""
 
 
 def _as_os_error(error: BaseException) -> OSError:

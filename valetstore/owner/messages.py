@@ -16,6 +16,9 @@ from valetstore.metrics import Snapshot
 from valetstore.policy.revocation import Revocation
 from valetstore.replay.promise import Reservation
 
+Refusal = tuple[str, str, dict[str, Any]]
+"""What is left of a Denied: code, detail, evidence."""
+
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
     pass
@@ -32,10 +35,12 @@ class Look(_Message, frozen=True):
 
 
 class Claim(_Message, frozen=True):
-    """`ReplaySet.claim`."""
+    """`ReplaySet.claim`, of all that a turn of the worker's loop brought: each a use and its moment.
 
-    use: Use
-    now: float
+    Answered when the last of them is decided, with the refusals by their place among `claims`.
+    """
+
+    claims: tuple[tuple[Use, float], ...]
 
 
 class Spend(_Message, frozen=True):
@@ -148,11 +153,11 @@ FromWorker = Asked | Left | Failed | Done | Alive
 
 
 class Answered(_Message, frozen=True):
-    """The answer to `Asked`: a result, or a refusal as (code, detail, evidence)."""
+    """The answer to `Asked`: a result, or a refusal."""
 
     number: int
     result: msgspec.Raw = msgspec.Raw(b"\xc0")
-    refusal: tuple[str, str, dict[str, Any]] | None = None
+    refusal: Refusal | None = None
 
 
 class Changed(_Message, frozen=True):

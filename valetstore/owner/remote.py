@@ -1,11 +1,14 @@
 """What a worker has of the owner: the same promises as beside it, kept over a channel.
 
-Rule 1: a question is one await, and its answer or refusal is the owner's own.
+Rule 1: a question is one await, and its answer or refusal is the owner's own. Claims that one turn of the loop brings
+are one question.
 Rule 2: revocations are not asked for: each worker holds all of them and says when it has heard of a change.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -15,10 +18,14 @@ from valetstore.grants.grant import Charge, Use
 from valetstore.owner import messages as m
 from valetstore.policy.budget import Blocked
 from valetstore.policy.revocation import Revocation, RevocationTable
-from valetstore.replay.promise import Reservation
+from valetstore.replay.promise import Reservation, Told
+from valetstore.replay.waiting import Waiting
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 _Nothing = type(None)
+_decode_refused = msgspec.msgpack.Decoder(dict[int, m.Refusal] | None).decode
 
 
 class Asking:
@@ -26,35 +33,44 @@ class Asking:
 
     def __init__(self, send: Callable[[msgspec.Struct], None]) -> None:
         self.send = send
-        self._waiting: dict[int, asyncio.Future[msgspec.Raw]] = {}
+        self._waiting: dict[int, Callable[[m.Answered], None]] = {}
         self._number = 0
+
+    def ask_soon(self, question: m.Question, told: Callable[[m.Answered], None]) -> None:
+        """Call `told` with the answer, once it is there."""
+        self._number += 1
+        self._waiting[self._number] = told
+        self.send(m.Asked(self._number, question))
 
     async def ask(self, question: m.Question, kind: type[Result]) -> Result:
         """The answer, as a `kind`; raises what the owner raised."""
-        self._number += 1
-        answer: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
-        self._waiting[self._number] = answer
-        self.send(m.Asked(self._number, question))
-        raw = await answer
-        return msgspec.msgpack.decode(raw, type=kind)
+        waiting: asyncio.Future[m.Answered] = asyncio.get_running_loop().create_future()
+
+        def told(answer: m.Answered) -> None:
+            if not waiting.done():
+                waiting.set_result(answer)
+
+        self.ask_soon(question, told)
+        answer = await waiting
+        if answer.refusal is not None:
+            raise _denied(answer.refusal)
+        return msgspec.msgpack.decode(answer.result, type=kind)
 
     def answered(self, answer: m.Answered) -> None:
         """The owner has answered; nobody may be waiting any more."""
-        waiting = self._waiting.pop(answer.number, None)
-        if waiting is None or waiting.done():
-            return
-        if answer.refusal is None:
-            waiting.set_result(answer.result)
-        else:
-            code, detail, evidence = answer.refusal
-            waiting.set_exception(Denied(code, detail, **evidence))
+        told = self._waiting.pop(answer.number, None)
+        if told is not None:
+            told(answer)
 
 
 class RemoteReplaySet:
     """`ReplaySet`, asked of the owner."""
 
     def __init__(self, asking: Asking) -> None:
+        self._asking = asking
         self._ask = asking.ask
+        self._claims: list[tuple[Use, float]] = []
+        self._told: list[Told] = []
 
     async def look(self, use: Use, now: float) -> None:
         """See ReplaySet."""
@@ -62,7 +78,23 @@ class RemoteReplaySet:
 
     async def claim(self, use: Use, now: float) -> None:
         """See ReplaySet."""
-        await self._ask(m.Claim(use, now), _Nothing)
+        waiting = Waiting()
+        self.claim_soon(use, now, waiting.told)
+        await waiting.end()
+
+    def claim_soon(self, use: Use, now: float, told: Told) -> bool:
+        """See ReplaySet. Never known at once."""
+        if not self._claims:
+            asyncio.get_running_loop().call_soon(self._ask_claims)
+        self._claims.append((use, now))
+        self._told.append(told)
+        return False
+
+    def _ask_claims(self) -> None:
+        """All that this turn of the loop has brought."""
+        claims, self._claims = self._claims, []
+        waiting, self._told = self._told, []
+        self._asking.ask_soon(m.Claim(tuple(claims)), partial(_tell_all, waiting))
 
     async def spend(self, use: Use, now: float) -> None:
         """See ReplaySet."""
@@ -87,6 +119,22 @@ class RemoteReplaySet:
     async def release(self, reservation: Reservation) -> None:
         """See ReplaySet."""
         await self._ask(m.Release(reservation), _Nothing)
+
+
+def _tell_all(waiting: list[Told], answer: m.Answered) -> None:
+    """How each of many claims ended."""
+    refused = _decode_refused(answer.result) or {}
+    for place, told in enumerate(waiting):
+        refusal = answer.refusal or refused.get(place)
+        try:
+            told(None if refusal is None else _denied(refusal))
+        except Exception:  # it must not keep the news from the others
+            log.exception("a claim was decided, and who waited for it could not be told")
+
+
+def _denied(refusal: m.Refusal) -> Denied:
+    code, detail, evidence = refusal
+    return Denied(code, detail, **evidence)
 
 
 class RemoteBudgets:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -47,6 +48,9 @@ class Session:
 
     def asked(self, asked: m.Asked) -> None:
         """Answer, soon."""
+        if isinstance(asked.question, m.Claim):  # of which there are many, and none needs a task of its own
+            _Claims(asked.number, asked.question, self._replay, self._send)
+            return
         task = asyncio.get_running_loop().create_task(self._answer(asked))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
@@ -74,20 +78,16 @@ class Session:
         try:
             result = await _PERFORM[type(question)](self, question)
         except Denied as denied:
-            evidence = {name: value for name, value in denied.evidence.items() if isinstance(value, _PLAIN)}
-            self._send(m.Answered(asked.number, refusal=(denied.code, denied.detail, evidence)))
+            self._send(m.Answered(asked.number, refusal=_refusal(denied)))
         except Exception:
             log.exception("%s could not be answered", type(question).__name__)
-            self._send(m.Answered(asked.number, refusal=("internal_error", "", {})))
+            self._send(m.Answered(asked.number, refusal=_FAULT))
         else:
             raw = _NOTHING if result is None else msgspec.Raw(_encode(result))
             self._send(m.Answered(asked.number, raw))
 
     async def _look(self, q: m.Look) -> None:
         await self._replay.look(q.use, q.now)
-
-    async def _claim(self, q: m.Claim) -> None:
-        await self._replay.claim(q.use, q.now)
 
     async def _spend(self, q: m.Spend) -> None:
         await self._replay.spend(q.use, q.now)
@@ -125,11 +125,49 @@ class Session:
         return await self._revocations.undo(q.id)
 
 
+class _Claims:
+    """Claims that came together and are answered together. Nothing but their log is waited for."""
+
+    __slots__ = ("_left", "_number", "_refused", "_send")
+
+    def __init__(self, number: int, asked: m.Claim, replay: ReplaySet, send: Callable[[msgspec.Struct], None]) -> None:
+        self._number = number
+        self._send = send
+        self._refused: dict[int, m.Refusal] = {}
+        self._left = len(asked.claims)
+        for place, (use, now) in enumerate(asked.claims):
+            try:
+                if replay.claim_soon(use, now, partial(self._told, place)):
+                    self._told(place, None)
+            except Denied as denied:
+                self._told(place, denied)
+            except Exception:
+                log.exception("a claim could not be answered")
+                self._end(place, _FAULT)
+
+    def _told(self, place: int, denied: Denied | None) -> None:
+        self._end(place, None if denied is None else _refusal(denied))
+
+    def _end(self, place: int, refusal: m.Refusal | None) -> None:
+        if refusal is not None:
+            self._refused[place] = refusal
+        self._left -= 1
+        if not self._left:
+            result = msgspec.Raw(_encode(self._refused)) if self._refused else _NOTHING
+            self._send(m.Answered(self._number, result))
+
+
+def _refusal(denied: Denied) -> m.Refusal:
+    evidence = {name: value for name, value in denied.evidence.items() if isinstance(value, _PLAIN)}
+    return denied.code, denied.detail, evidence
+
+
+_FAULT: Final = ("internal_error", "", dict[str, Any]())
+
 _PLAIN: Final = (str, int, float, bool)
 
 _PERFORM: Final[Mapping[type, Callable[[Session, Any], Awaitable[Any]]]] = {
     m.Look: Session._look,
-    m.Claim: Session._claim,
     m.Spend: Session._spend,
     m.Reserve: Session._reserve,
     m.Renew: Session._renew,

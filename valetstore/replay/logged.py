@@ -10,7 +10,9 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +20,9 @@ from valetstore.encoding import http_date
 from valetstore.grants.grant import Use
 from valetstore.journal import Journal, JournalDamaged, replace, salvaged
 from valetstore.journal.format import FRAME_BYTES
-from valetstore.replay.promise import Reservation
+from valetstore.replay.promise import Reservation, Told
 from valetstore.replay.table import RECORD_BYTES, Change, ReplayTable, trusted_record, unavailable
+from valetstore.replay.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +47,10 @@ class LoggedReplaySet:
         self._entries_max = entries_max
         self._skew = skew
         self._table = ReplayTable(entries_max, skew)
-        self._journal = Journal(self._path)
+        self._journal = Journal(self._path, self._look_after)
         self._damage = f"{self._path}: the log is not open"
-        self._undurable: dict[bytes, asyncio.Future[None]] = {}
+        # By identity, who waits beside the one who asked: for changes that a repetition must not be ahead of.
+        self._undurable: dict[bytes, list[Told]] = {}
         self._rewriting: asyncio.Task[None] | None = None
         self._rewrite_above = 0
         self._alarmed = False
@@ -98,22 +102,31 @@ class LoggedReplaySet:
 
     async def claim(self, use: Use, now: float) -> None:
         """See ReplaySet."""
-        self._check_whole()
+        waiting = Waiting()
+        if not self.claim_soon(use, now, waiting.told):
+            await waiting.end()
+
+    def claim_soon(self, use: Use, now: float, told: Told) -> bool:
+        """See ReplaySet."""
+        if self._damage:
+            raise unavailable(self._damage)
         change = self._table.claim(use, now)
-        if change is not None:
-            await self._keep(use, change, now)
-        elif first := self._undurable.get(use.identity):
+        if change is None:
             # A repetition within the window tells of the use that opened it.
-            await self._durable(first)
+            return self._is_durable(use, told)
+        self._keep(use, change, now, told, repeatable=use.window > 0)
+        return False
 
     async def reserve(self, use: Use, now: float) -> Reservation:
         """See ReplaySet. Where the log could not be written last, it is tried first: no upload runs for nothing."""
         self._check_whole()
         if self._journal.failure is not None:
-            await self._durable(self._journal.submit(self._table.clock_record(), now))
+            waiting = Waiting()
+            self._journal.write(self._table.clock_record(), now, partial(_tell, waiting.told))
+            await waiting.end()
         reservation = self._table.reserve(use, now)
-        if reservation.free and (first := self._undurable.get(use.identity)):
-            await self._durable(first)
+        if reservation.free:
+            await self._durable(use)
         return reservation
 
     async def renew(self, reservation: Reservation, now: float) -> None:
@@ -126,31 +139,31 @@ class LoggedReplaySet:
         self._check_whole()
         change = self._table.committing(reservation, now)
         if change is not None:
-            await self._keep(reservation.use, change, now)
-        elif first := self._undurable.get(reservation.use.identity):
-            await self._durable(first)
+            await self._kept(reservation.use, change, now)
+        else:
+            await self._durable(reservation.use)
 
     async def commit(self, reservation: Reservation, now: float) -> None:
         """See ReplaySet. After `committing` it cannot fail for the log: at worst a restart forgets its window."""
         self._check_whole()
         change = self._table.commit(reservation, now)
         if change is not None:
-            await self._keep(reservation.use, change, now)
+            await self._kept(reservation.use, change, now)
 
     async def release(self, reservation: Reservation) -> None:
         """See ReplaySet. Where it cannot be logged it holds until a restart, which leaves the key used."""
         change = self._table.release(reservation)
         if change is not None and not self._damage:
-            await self._keep(reservation.use, change, self._table.clock)
+            await self._kept(reservation.use, change, self._table.clock)
 
     async def spend(self, use: Use, now: float) -> None:
         """See ReplaySet."""
         self._check_whole()
         change = self._table.spend(use, now)
         if change is not None:
-            await self._keep(use, change, now)
-        elif first := self._undurable.get(use.identity):
-            await self._durable(first)
+            await self._kept(use, change, now)
+        else:
+            await self._durable(use)
 
     def entries(self) -> int:
         """See ReplaySet."""
@@ -171,44 +184,63 @@ class LoggedReplaySet:
         if self._damage:
             raise unavailable(self._damage)
 
-    async def _keep(self, use: Use, change: Change, now: float) -> None:
-        """Log a change. Raises `replay_unavailable` where that fails, with the change taken back."""
+    def _keep(self, use: Use, change: Change, now: float, told: Told, *, repeatable: bool = True) -> None:
+        """Log a change and tell how that went; where it failed the change is taken back first.
+
+        `repeatable`: who says the same again must wait for it too.
+        """
+        waiting: list[Told] | None = None
+        if repeatable:
+            waiting = self._undurable[use.identity] = []
+        written = partial(self._written, use.identity, waiting, change.undo, told)
         # The clock that is logged covers all that was forgotten, whatever moment this request is judged by.
-        written = self._journal.submit(change.record, max(now, self._table.clock))
-        self._undurable[use.identity] = written
-        # Its own future: `written` is for all who ask, and must not be cancelled with one of them.
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._journal.write(change.record, max(now, self._table.clock), written)
 
-        def settle(done: asyncio.Future[None]) -> None:
-            """Not left to the caller, who may be cancelled while it waits."""
-            if self._undurable.get(use.identity) is done:
-                del self._undurable[use.identity]
-            error = done.exception()
-            if error is not None and change.undo is not None:
-                change.undo()
-            self._look_after(error)
-            if told.done():
-                return
-            if isinstance(error, OSError) and change.undo is not None:
-                told.set_exception(unavailable(f"the log cannot be written: {error.strerror}"))
-            else:
-                told.set_result(None)
+    def _written(
+        self,
+        identity: bytes,
+        waiting: list[Told] | None,
+        undo: Callable[[], None] | None,
+        told: Told,
+        error: OSError | None,
+    ) -> None:
+        """Not left to the caller, who may have gone while it waited."""
+        if waiting is not None and self._undurable.get(identity) is waiting:
+            del self._undurable[identity]
+        for other in waiting or ():
+            _tell(other, error)
+        if error is None:
+            told(None)
+        elif undo is None:
+            _tell(told, None)
+        else:
+            undo()
+            _tell(told, error)
 
-        written.add_done_callback(settle)
-        await told
+    async def _kept(self, use: Use, change: Change, now: float) -> None:
+        """Log a change. Raises `replay_unavailable` where that fails, with the change taken back."""
+        waiting = Waiting()
+        self._keep(use, change, now, waiting.told)
+        await waiting.end()
 
-    async def _durable(self, written: "asyncio.Future[None]") -> None:
-        """Wait for a write; raises `replay_unavailable` where it fails."""
-        try:
-            await asyncio.shield(written)
-        except OSError as error:
-            raise unavailable(f"the log cannot be written: {error.strerror}") from error
+    def _is_durable(self, use: Use, told: Told) -> bool:
+        """Whether what was said of that key is durable; where it is not yet, `told` hears of it."""
+        others = self._undurable.get(use.identity)
+        if others is not None:
+            others.append(told)
+        return others is None
+
+    async def _durable(self, use: Use) -> None:
+        """Wait until what was said of that key is durable; raises `replay_unavailable` where that fails."""
+        waiting = Waiting()
+        if not self._is_durable(use, waiting.told):
+            await waiting.end()
 
     # What has to be told and done now and then
 
-    def _look_after(self, error: BaseException | None) -> None:
-        """After every write: alarms, and the log's size."""
-        if isinstance(error, OSError):
+    def _look_after(self, error: OSError | None) -> None:
+        """After every group: alarms, and the log's size."""
+        if error is not None:
             self._tell_failure(error)
             return
         if self._failing:
@@ -249,6 +281,12 @@ class LoggedReplaySet:
             log.info("single use: log compacted from %d to %d bytes", before, self._journal.bytes_held)
         finally:
             self._rewriting = None
+
+
+def _tell(told: Told, error: OSError | None) -> None:
+    """Soon: where a group failed, all of it is taken back before anybody acts on it."""
+    denied = unavailable(f"the log cannot be written: {error.strerror}") if error is not None else None
+    asyncio.get_running_loop().call_soon(told, denied)
 
 
 def repair(folder: Path, now: float, skew: float = 0) -> str:

@@ -5,7 +5,7 @@ do is remember across a restart: `logged.py` does that, behind the same promise.
 """
 
 from valetstore.grants.grant import Use
-from valetstore.replay.promise import Reservation
+from valetstore.replay.promise import Reservation, Told
 from valetstore.replay.table import ReplayTable
 
 
@@ -22,6 +22,11 @@ class MemoryReplaySet:
     async def claim(self, use: Use, now: float) -> None:
         """See ReplaySet."""
         self._table.claim(use, now)
+
+    def claim_soon(self, use: Use, now: float, told: Told) -> bool:
+        """See ReplaySet."""
+        self._table.claim(use, now)
+        return True
 
     async def reserve(self, use: Use, now: float) -> Reservation:
         """See ReplaySet."""

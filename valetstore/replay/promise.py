@@ -6,14 +6,19 @@ entry to make room.
 Rule 3: a failed upload gives its use back; one that may have been published does not.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
+from valetstore.errors import Denied
 from valetstore.grants.grant import Use
 
 LEASE_SECONDS = 30
 """How long a reservation holds without being renewed: a dead owner's uses come back after this."""
+
+Told = Callable[[Denied | None], None]
+"""How a claim ended: None where the use is taken."""
 
 
 class Reservation(msgspec.Struct, frozen=True):
@@ -40,6 +45,14 @@ class ReplaySet(Protocol):
 
     async def claim(self, use: Use, now: float) -> None:
         """Use the key once, for good, or raise `key_used`. The last step before the first byte of a read."""
+
+    def claim_soon(self, use: Use, now: float, told: Told) -> bool:
+        """`claim` for who has no coroutine to wait in: whether the use is taken, and kept, already.
+
+        Where it is not, `told` is called once, later: with None as soon as it is, or with what `claim` would raise, and
+        then nothing was used. Raises what is known at once; `told` is not called then. One who cannot be answered any
+        more when `told` is called has used the key all the same. `told` must not raise; it may claim again.
+        """
 
     async def reserve(self, use: Use, now: float) -> Reservation:
         """Set one use aside for an upload, or raise `key_used`. It lapses unless renewed in LEASE_SECONDS."""

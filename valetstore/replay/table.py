@@ -20,6 +20,8 @@ from functools import partial
 from struct import Struct
 from typing import Final, NamedTuple
 
+import msgspec
+
 from valetstore.errors import Denied
 from valetstore.grants.grant import Use
 from valetstore.replay.promise import LEASE_SECONDS, Reservation
@@ -62,7 +64,7 @@ _KIND_CLOCK: Final = 2
 _KIND_TRUSTED: Final = 3
 
 
-class Change(NamedTuple):
+class Change(msgspec.Struct, frozen=True):
     """What was changed: the record to keep, and how to take it back where it cannot be kept.
 
     `undo` is None where the change stands all the same: without its record a crash leaves the key used, never unused.
@@ -123,6 +125,23 @@ class ReplayTable:
 
     def claim(self, use: Use, now: float) -> Change | None:
         """See ReplaySet. None where it falls in the window of an earlier use."""
+        raw = use.identity
+        identity = int.from_bytes(raw, "big")
+        if identity in self._entries or use.window or use.allowed < 1 or len(raw) != IDENTITY_BYTES:
+            return self._claim_known(use, now)
+        # Most claims are the first of their key, and its only one: nothing of it can be held, open or used up.
+        self._believe(now)
+        self._check_trusted(use)
+        self._check_room(use)
+        end = _end_of(use.keep_until)
+        identities, values = self._buckets.get(end) or self._bucket(end)
+        identities.append(identity)
+        value = end << _USED_BITS | 1
+        self._entries[identity] = values.setdefault(value, value)
+        record = _ENTRY.pack(_KIND_ENTRY, raw, min(end * END_SECONDS, _KEEP_MAX), 1)
+        return Change(record, partial(self._unclaim, identity, None))
+
+    def _claim_known(self, use: Use, now: float) -> Change | None:
         identity = self._enter(use, now)
         if self._in_window(identity, use, now):
             return None
@@ -283,6 +302,11 @@ class ReplayTable:
             self._clock = now
         if self._ends and self._ends[0] * END_SECONDS + self._skew < now:
             self._forget(now)
+        if self._closing and self._closing[0][0] + self._skew < now:
+            self._close_ended(now)
+
+    def _close_ended(self, now: float) -> None:
+        """Close up to FORGET_AT_ONCE windows that ended long enough before `now`."""
         closing = self._closing
         for _ in range(FORGET_AT_ONCE):
             if not closing or closing[0][0] + self._skew >= now:
@@ -323,10 +347,7 @@ class ReplayTable:
         end = _end_of(use.keep_until)
         value = self._entries.get(identity)
         if value is None:
-            if use.keep_until + self._skew < self._clock:
-                raise unavailable("the key's end has passed, and what was used of it is forgotten")
-            if len(self._entries) >= self.entries_max:
-                raise unavailable("the replay set is full")
+            self._check_room(use)
             self._set(identity, end, 0)
         elif end > value >> _USED_BITS:
             # One nonce in two keys is one key, remembered until the later of them ends.
@@ -336,14 +357,17 @@ class ReplayTable:
     def _set(self, identity: int, end: int, used: int) -> None:
         """Write an entry, under its end. An earlier end keeps its pointer until it is forgotten."""
         before = self._entries.get(identity)
-        bucket = self._buckets.get(end)
-        if bucket is None:
-            bucket = self._buckets[end] = _Bucket([], {})
-            heapq.heappush(self._ends, end)
+        bucket = self._buckets.get(end) or self._bucket(end)
         if before is None or before >> _USED_BITS != end:
             bucket.identities.append(identity)
         value = end << _USED_BITS | used
         self._entries[identity] = bucket.values.setdefault(value, value)
+
+    def _bucket(self, end: int) -> "_Bucket":
+        """A new one."""
+        bucket = self._buckets[end] = _Bucket([], {})
+        heapq.heappush(self._ends, end)
+        return bucket
 
     def _used(self, identity: int) -> int:
         return self._entries[identity] & SPENT
@@ -360,6 +384,13 @@ class ReplayTable:
     def _check_trusted(self, use: Use) -> None:
         if self.trusted_from is not None and (use.issued_at is None or use.issued_at < self.trusted_from):
             raise Denied("key_used", reason="signed before the log of used keys was repaired")
+
+    def _check_room(self, use: Use) -> None:
+        """For a key that has no entry yet."""
+        if use.keep_until + self._skew < self._clock:
+            raise unavailable("the key's end has passed, and what was used of it is forgotten")
+        if len(self._entries) >= self.entries_max:
+            raise unavailable("the replay set is full")
 
     def _check_left(self, identity: int, use: Use, now: float) -> None:
         used = self._used(identity)
