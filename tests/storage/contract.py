@@ -47,11 +47,14 @@ class Client:
         conditions: Conditions = NONE,
         *,
         create_only: bool = False,
+        in_one_step: bool = True,
     ) -> bool:
         upload = await self.begin(name, len(data), frozenset({"md5"}) if metadata.md5_etag else frozenset())
         try:
             await upload.write(data)
             await upload.finish()
+            if in_one_step:
+                return (await upload.complete(metadata, conditions, create_only=create_only)).created
             await upload.seal(metadata)
             return await upload.publish(conditions, create_only=create_only)
         finally:
@@ -122,11 +125,12 @@ class StoreContract:
 
         return asyncio.run(told())
 
+    @pytest.mark.parametrize("in_one_step", [True, False])
     @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 2**20 - 1, 2**20, 2**20 + 1, 3 * 2**20 + 7])
-    def test_what_was_put_is_what_is_got(self, client: Client, size: int) -> None:
+    def test_what_was_put_is_what_is_got(self, client: Client, size: int, in_one_step: bool) -> None:
         async def story(client: Client) -> None:
             data = bytes(i * 31 % 251 for i in range(4096)) * (size // 4096 + 1)
-            assert await client.put("a/b.bin", data[:size])
+            assert await client.put("a/b.bin", data[:size], in_one_step=in_one_step)
             assert await client.get("a/b.bin") == data[:size]
             assert (await client.info("a/b.bin")).size == size
 
@@ -148,6 +152,35 @@ class StoreContract:
             info = await client.info("pieces")
             assert info == sealed
             assert info.digests == digests
+
+        self.run(client, story)
+
+    @pytest.mark.parametrize("piece", [1, 70_000, 2**20])
+    def test_bytes_that_it_fetches_itself_follow_those_that_were_given(self, client: Client, piece: int) -> None:
+        """As many as were asked for and no more, and what there is where that is less; after them others are given."""
+
+        async def story(client: Client) -> None:
+            data = bytes(range(256)) * (12 if piece == 1 else 10_000)
+            left = memoryview(data)[1000:]
+
+            def read_into(view: memoryview) -> int:
+                nonlocal left
+                count = min(len(view), piece, len(left))
+                view[:count] = left[:count]
+                left = left[count:]
+                return count
+
+            upload = await client.begin("pulled", len(data) + 5, frozenset({"md5", "crc32c"}))
+            await upload.write(data[:1000])
+            assert await upload.pull(read_into, 500) == 500
+            assert len(left) == len(data) - 1500
+            assert await upload.pull(read_into, len(data)) == len(data) - 1500
+            assert await upload.pull(read_into, 1) == 0
+            await upload.write(b"after")
+            digests = await upload.finish()
+            assert digests["md5"] == hashlib.md5(data + b"after", usedforsecurity=False).digest()
+            await upload.complete(PLAIN, NONE, create_only=False)
+            assert await client.get("pulled") == data + b"after"
 
         self.run(client, story)
 
@@ -303,6 +336,22 @@ class StoreContract:
             assert await code_of(client.put("x", b"2", conditions=if_none)) == "precondition_failed"
             assert await client.put("y", b"2", conditions=if_none)
             assert await client.get("x") == b"1"
+
+        self.run(client, story)
+
+    def test_what_is_asked_last_ends_an_upload_in_one_step(self, client: Client) -> None:
+        """The object that was there stays."""
+
+        def last() -> None:
+            raise Denied("key_revoked")
+
+        async def story(client: Client) -> None:
+            await client.put("a", b"before")
+            upload = await client.begin("a", 5)
+            await upload.write(b"after")
+            assert await code_of(upload.complete(PLAIN, NONE, create_only=False, last=last)) == "key_revoked"
+            await upload.abort()
+            assert await client.get("a") == b"before"
 
         self.run(client, story)
 

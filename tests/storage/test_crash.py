@@ -30,6 +30,10 @@ async def _create(client: Client) -> None:
     await client.put("a/b", NEW, Metadata("text/new"))
 
 
+async def _create_in_two_steps(client: Client) -> None:
+    await client.put("a/b", NEW, Metadata("text/new"), in_one_step=False)
+
+
 async def _create_only(client: Client) -> None:
     await client.put("a/b", NEW, Metadata("text/new"), create_only=True)
 
@@ -38,8 +42,14 @@ async def _delete(client: Client) -> None:
     await client.delete("a/b")
 
 
-STORIES = {"create": _create, "create-only": _create_only, "replace": _create, "delete": _delete}
-STARTS_WITH_OLD = {"replace", "delete"}
+STORIES = {
+    "create": _create,
+    "create-only": _create_only,
+    "replace": _create,
+    "replace-in-two-steps": _create_in_two_steps,
+    "delete": _delete,
+}
+STARTS_WITH_OLD = {"replace", "replace-in-two-steps", "delete"}
 
 
 def die_before_call(number: int, calls: Iterable[str] = CALLS) -> None:
@@ -108,7 +118,7 @@ async def _check(data: Path, story: str) -> None:
         assert info.digests["sha256"] == hashlib.sha256(body).digest()
         assert (body == OLD) <= (story in STARTS_WITH_OLD and not acknowledged)
         assert await client.names() == ["a/b"]
-    assert exists or story != "replace"
+    assert exists or story == "delete" or story not in STARTS_WITH_OLD
     assert not acknowledged or exists == (story != "delete")
     await client.put("a/b", b"goes on")
     assert await client.get("a/b") == b"goes on"

@@ -17,6 +17,7 @@ from valetstore.config import Limits
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.pace import Pace
 from valetstore.edge.replies import CONTINUE
+from valetstore.edge.straight import Pulling, Straight, straight_way
 from valetstore.errors import Denied
 from valetstore.grants.grant import BodyProof
 from valetstore.inbound import Inbound
@@ -53,6 +54,11 @@ class BodySource:
         self.length = length
         self.trailers: Mapping[str, str] = {}
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the body is the object's bytes and nothing else."""
+        return self._proof is None
+
     async def read(self) -> list[bytes] | None:
         """See `Source`."""
         data = await self._exchange.body.readany()
@@ -71,28 +77,87 @@ async def receive(
     Raises `too_large` at the first byte beyond the maximum, `body_incomplete`, `request_timeout`,
     `request_malformed`, and ConnectionError where the client went away.
     """
-    pace = Pace(limits.upload_bytes_per_second_min, limits.rate_grace_seconds, time.monotonic())
-    loop = asyncio.get_running_loop()
-    received = 0
+    receiving = _Receiving(exchange, source, rules, sink, lease)
     with reading(exchange):
+        if exchange.body_is_whole:
+            await receiving.what_has_arrived()
+        else:
+            await receiving.paced(Pace(limits.upload_bytes_per_second_min, limits.rate_grace_seconds, time.monotonic()))
+    if source.length is not None and receiving.received != source.length:
+        raise Denied("body_incomplete")
+    return receiving.received
+
+
+class _Receiving:
+    """One body on its way. `received` counts its bytes."""
+
+    def __init__(self, exchange: Exchange, source: Source, rules: BodyRules, sink: Sink, lease: Lease) -> None:
+        self.received = 0
+        self._exchange = exchange
+        self._source = source
+        self._rules = rules
+        self._sink = sink
+        self._lease = lease
+
+    async def what_has_arrived(self) -> None:
+        """All of a body that is here already: no client is waited for, so no clock is asked."""
+        while (pieces := await self._source.read()) is not None:
+            self._count(sum(map(len, pieces)))
+            await self._write(pieces)
+
+    async def paced(self, pace: Pace) -> None:
+        """A body that a client is still sending, at least at this pace."""
+        loop = asyncio.get_running_loop()
         async with asyncio.timeout(pace.grace_seconds) as deadline:
-            while (pieces := await source.read()) is not None:
+            while (pieces := await self._source.read()) is not None:
                 deadline.reschedule(None)  # from here the store works, not the client
                 arrived = time.monotonic()
                 count = sum(map(len, pieces))
-                exchange.bytes_in += count
-                received += count
-                rules.check_so_far(received)
-                for piece in pieces:
-                    await lease.during(sink.write(piece))
-                await lease.keep()
-                now = time.monotonic()
-                pace.paused(now - arrived)
-                pace.moved(count, now)
+                self._count(count)
+                straight = self._straight()
+                with straight or contextlib.nullcontext():
+                    await self._write(pieces)
+                    _keep_pace(pace, arrived, count)
+                    if straight is not None:
+                        await self._pull(straight, pace, deadline)
                 deadline.reschedule(loop.time() + pace.grace_seconds)
-    if source.length is not None and received != source.length:
-        raise Denied("body_incomplete")
-    return received
+
+    async def _pull(self, straight: Straight, pace: Pace, deadline: asyncio.Timeout) -> None:
+        loop, sink = asyncio.get_running_loop(), self._sink
+        assert isinstance(sink, Pulling)
+        while straight.left:
+            deadline.reschedule(loop.time() + pace.grace_seconds)
+            await straight.arrived()
+            deadline.reschedule(None)
+            arrived = time.monotonic()
+            count = await self._lease.during(straight.pull(sink))
+            self._count(count)
+            await self._lease.keep()
+            _keep_pace(pace, arrived, count)
+
+    def _straight(self) -> Straight | None:
+        """The shorter way for the rest of the body, where there is one."""
+        source = self._source
+        if not (isinstance(source, BodySource) and source.is_plain and isinstance(self._sink, Pulling)):
+            return None
+        return straight_way(self._exchange, source.length, self.received)
+
+    def _count(self, count: int) -> None:
+        self._exchange.bytes_in += count
+        self.received += count
+        self._rules.check_so_far(self.received)
+
+    async def _write(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            await self._lease.during(self._sink.write(piece))
+        await self._lease.keep()
+
+
+def _keep_pace(pace: Pace, arrived: float, count: int) -> None:
+    """These bytes came at that time, and until now the store has worked."""
+    now = time.monotonic()
+    pace.paused(now - arrived)
+    pace.moved(count, now)
 
 
 @contextlib.contextmanager

@@ -104,9 +104,11 @@ async def keep(
     create_only: bool,
 ) -> Stored:
     """The last steps, once the bytes are there and proven: durable, `committing`, the name, the use committed."""
+    last = partial(services.recheck, admission)
+    if lease.reservation is None:  # there is no use to be committed in between
+        return Stored(*await upload.complete(metadata, conditions, create_only=create_only, last=last))
     info = await lease.during(upload.seal(metadata))
     await lease.committing()
-    last = partial(services.recheck, admission)
     created = await upload.publish(conditions, create_only=create_only, last=last)
     await lease.commit()
     return Stored(info, created)

@@ -12,6 +12,7 @@ import os
 import platform
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -22,6 +23,7 @@ _STEP: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPENAT2: Final = 437  # on x86_64 and aarch64 alike
 _RESOLVE_NO_SYMLINKS: Final = 0x04
 _RESOLVE_BENEATH: Final = 0x08
+_RESOLVE_CACHED: Final = 0x20  # since Linux 5.12
 _TRIES: Final = 16
 
 
@@ -37,6 +39,10 @@ def open_file(folder: int, path: str) -> tuple[int, os.stat_result]:
         if error.errno == errno.ENXIO:  # a socket's name
             raise _error(errno.ENOENT) from error
         raise
+    return _regular(fd)
+
+
+def _regular(fd: int) -> tuple[int, os.stat_result]:
     try:
         state = os.fstat(fd)
         if not stat.S_ISREG(state.st_mode):
@@ -45,6 +51,19 @@ def open_file(folder: int, path: str) -> tuple[int, os.stat_result]:
         os.close(fd)
         raise
     return fd, state
+
+
+def open_file_cached(folder: int, path: str) -> tuple[int, os.stat_result] | None:
+    """The same where the kernel finds the way in its memory, without a wait for a disk; else None. Raises OSError."""
+    if open_beneath is not open_by_kernel:
+        return None
+    try:
+        fd = _resolve(_syscall_at_once, folder, path, FILE, _CACHED)
+    except OSError as error:
+        if error.errno in {errno.EAGAIN, errno.EINVAL, errno.ENXIO}:  # EINVAL: an older kernel
+            return None
+        raise
+    return _regular(fd)
 
 
 def open_folder(folder: int, path: str) -> int:
@@ -59,39 +78,52 @@ def _error(number: int) -> OSError:
 
 # --- the kernel resolves ---------------------------------------------------------------------------
 
-_HOW: Final[dict[int, _OpenHow]] = {}
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-_syscall: Final = _libc.syscall
-_syscall.argtypes = (
-    ctypes.c_long,
-    ctypes.c_int,
-    ctypes.c_char_p,
-    ctypes.POINTER(_OpenHow),
-    ctypes.c_size_t,
-)
-_syscall.restype = ctypes.c_long
+_HOW: Final[dict[tuple[int, int], _OpenHow]] = {}
+# O_NOFOLLOW would let the last component be "not a directory", or the link itself with O_PATH.
+_BENEATH: Final = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS
+_CACHED: Final = _BENEATH | _RESOLVE_CACHED
+
+
+def _syscall_of(library: ctypes.CDLL) -> Callable[..., int]:
+    function = library.syscall
+    function.argtypes = (
+        ctypes.c_long,
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.POINTER(_OpenHow),
+        ctypes.c_size_t,
+    )
+    function.restype = ctypes.c_long
+    return function
+
+
+_syscall: Final = _syscall_of(ctypes.CDLL(None, use_errno=True))
+# It keeps the interpreter's lock: for a call that does not wait, to let go of it and fight for it again costs more.
+_syscall_at_once: Final = _syscall_of(ctypes.PyDLL(None, use_errno=True))
 
 
 def open_by_kernel(folder: int, path: str, flags: int) -> int:
     """openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS."""
+    for _ in range(_TRIES):
+        with suppress(BlockingIOError):  # the kernel saw a rename meanwhile and could not vouch for the way
+            return _resolve(_syscall, folder, path, flags, _BENEATH)
+    raise _error(errno.EAGAIN)
+
+
+def _resolve(call: Callable[..., int], folder: int, path: str, flags: int, resolve: int) -> int:
     raw = path.encode("utf-8", "surrogateescape")
     if b"\0" in raw:  # C would stop reading there, and open something else
         raise _error(errno.ENOENT)
-    how = _HOW.get(flags)
+    how = _HOW.get((flags, resolve))
     if how is None:
-        # O_NOFOLLOW would let the last component be "not a directory", or the link itself with O_PATH.
-        resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS
-        how = _HOW[flags] = _OpenHow(flags & ~os.O_NOFOLLOW, 0, resolve)
-    number = errno.EAGAIN
-    for _ in range(_TRIES):
-        fd: int = _syscall(_OPENAT2, folder, raw, ctypes.byref(how), ctypes.sizeof(how))
+        how = _HOW[flags, resolve] = _OpenHow(flags & ~os.O_NOFOLLOW, 0, resolve)
+    while True:
+        fd = call(_OPENAT2, folder, raw, ctypes.byref(how), ctypes.sizeof(how))
         if fd >= 0:
             return fd
         number = ctypes.get_errno()
-        # EAGAIN: the kernel saw a rename meanwhile and could not vouch for the way.
-        if number not in {errno.EAGAIN, errno.EINTR}:
-            break
-    raise _error(number)
+        if number != errno.EINTR:
+            raise _error(number)
 
 
 # --- component by component ------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from valetstore.storage.promise import CRC32, CRC32C, CRC64NVME
 class Hash(Protocol):
     """What takes bytes and tells their digest so far."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Count these bytes in."""
 
     def digest(self) -> bytes:
@@ -33,7 +33,7 @@ class _Polynomial(NamedTuple):
 
     width: int
     reversed_bits: int
-    run: Callable[[bytes, int], int]
+    run: Callable[[bytes | memoryview, int], int]
 
 
 _POLYNOMIALS: Final[Mapping[str, _Polynomial]] = {
@@ -51,7 +51,7 @@ class _Crc:
         self._polynomial = polynomial
         self._value = 0
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         self._value = self._polynomial.run(data, self._value)
 
     def digest(self) -> bytes:

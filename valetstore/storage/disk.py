@@ -14,6 +14,7 @@ from valetstore.config import Bucket, Storage
 from valetstore.grants.grant import Admission
 from valetstore.objectkey import split_path
 from valetstore.storage.bucket_settings import BucketSettings
+from valetstore.storage.catalogue import Catalogue
 from valetstore.storage.disk_buckets import DiskBuckets
 from valetstore.storage.draft import Draft
 from valetstore.storage.durable import Durable
@@ -27,17 +28,20 @@ from valetstore.storage.multipart.disk import DiskUploads
 from valetstore.storage.multipart.part import Bench
 from valetstore.storage.multipart.shelf import Shelf
 from valetstore.storage.naming import Naming, Target, size_standing
+from valetstore.storage.near import Near
 from valetstore.storage.place import ObjectPlace, Workshop
 from valetstore.storage.pool import Pool
 from valetstore.storage.promise import SHA256, Buckets, LastCheck, OpenObject, Page, Stretch, Upload
 from valetstore.storage.quota import Quota
-from valetstore.storage.reading import DiskObject, look
+from valetstore.storage.reading import DiskObject, look, look_cached
 from valetstore.storage.roots import Root, Roots
+from valetstore.storage.small import Small, SmallObjects
 from valetstore.storage.space import Space
 from valetstore.storage.spill import Spills
 from valetstore.storage.starting import going_on, using_folders, warn
 from valetstore.storage.state import State, check_volume
 from valetstore.storage.temp import TempFolder, folder_for
+from valetstore.storage.together import Groups
 from valetstore.storage.trouble import translated
 from valetstore.storage.upload import DiskUpload, carried, fill
 from valetstore.storage.uploads import Uploads
@@ -51,11 +55,19 @@ class DiskStore:
     """
 
     def __init__(
-        self, data: Path, buckets: Mapping[str, Bucket], storage: Storage, devices: Mapping[str, int] | None = None
+        self,
+        data: Path,
+        buckets: Mapping[str, Bucket],
+        storage: Storage,
+        devices: Mapping[str, int] | None = None,
+        remembered_bytes_max: int = 0,
     ) -> None:
         self._state = State(data)
         self._durable = Durable()
         self._roots = Roots(data, buckets, create=storage.create_buckets, devices=devices)
+        self._near = Near()
+        self._small = SmallObjects(self._roots, self._near, remembered_bytes_max)
+        self._catalogue = Catalogue()
         self._spills = Spills(str(self._state.spill))
         shelf = Shelf(str(self._state.folder))
         self._quota = Quota(str(self._state.quota), self._roots, shelf)
@@ -64,6 +76,7 @@ class DiskStore:
         naming = Naming(Folders(self._durable), locks, self._quota, self._durable, self._spills)
         self._workshop = Workshop(self._roots, naming, self._durable, self._spills)
         self._pool = Pool(storage.storage_threads)
+        self._groups = Groups(self._pool)
         self._grounds = Grounds(self._roots, Space(storage.free_bytes_min, self._quota), self._temp)
         bench = Bench(shelf, locks, self._quota, self._durable)
         self.uploads: Uploads = DiskUploads(bench, self._workshop, self._grounds, self._pool, self._temp)
@@ -150,6 +163,9 @@ class DiskStore:
 
     async def open(self, admission: Admission) -> OpenObject:
         """The object's present state, whole. Raises `not_found`."""
+        opened = self._open_here(admission)
+        if opened is not None:
+            return opened
         return await self._pool.obtain("read", DiskObject.close, self.open_now, admission)
 
     def open_now(self, admission: Admission) -> DiskObject:
@@ -160,10 +176,30 @@ class DiskStore:
         with translated("read"):
             root_fd = self._roots.open(root)
             try:
+                self._near.look(root, root_fd)
                 fd, info = look(root, root_fd, name, path)
             finally:
                 os.close(root_fd)
         return DiskObject(self._pool, fd, info, self._spills)
+
+    def _open_here(self, admission: Admission) -> DiskObject | None:
+        """The same where the kernel has all that it takes in its memory; None where a thread must ask."""
+        bucket, name = admission.key
+        if self._pool.is_closed or self._near.device_of(bucket) is None:
+            return None
+        root = self._roots.of(bucket)
+        path = root.layout.to_path(name)
+        with translated("read"):
+            root_fd = self._roots.open(root)
+            try:
+                found = look_cached(root_fd, name, path)
+            finally:
+                os.close(root_fd)
+        return None if found is None else DiskObject(self._pool, *found, self._spills)
+
+    def small(self, admission: Admission) -> Small | None:
+        """The object's present state and its bytes, for the event loop's thread; None where `open` must be asked."""
+        return self._small.get(admission.key)
 
     async def list(self, admission: Admission, prefix: str, after: str, limit: int, delimiter: str = "") -> Page:
         """Up to `limit` objects of its bucket, and groups of them, whose names begin so and follow `after`."""
@@ -173,7 +209,7 @@ class DiskStore:
     def _list(self, root: Root, prefix: str, after: str, limit: int, delimiter: str) -> Page:
         root_fd = self._roots.open(root)
         try:
-            return list_page(root, root_fd, prefix, after, limit, delimiter)
+            return list_page(root, root_fd, prefix, after, limit, delimiter, self._catalogue)
         finally:
             os.close(root_fd)
 
@@ -197,27 +233,29 @@ class DiskStore:
         bucket, name = admission.key
         root = self._roots.of(bucket)
         root.layout.to_path(name)
+        place = ObjectPlace(self._workshop, root, name)
         ground = self._grounds.known(root)
         if ground is not None:
-            draft = self._draft(root, name, ground, length, digests)
+            draft = self._draft(place, ground, length, digests)
         else:
-            draft = await self._pool.obtain("write", Draft.drop, self._draft_on_new_ground, root, name, length, digests)
-        return DiskUpload(self._pool, draft)
+            draft = await self._pool.obtain("write", Draft.drop, self._draft_on_new_ground, place, length, digests)
+        return DiskUpload(self._pool, draft, place, self._groups)
 
-    def _draft_on_new_ground(self, root: Root, name: str, length: int | None, digests: frozenset[str]) -> Draft:
+    def _draft_on_new_ground(self, place: ObjectPlace, length: int | None, digests: frozenset[str]) -> Draft:
+        root = place.root
         root_fd = self._roots.open_to_write(root)
         try:
-            standing = size_standing(Target.of(root, root_fd, name))
+            standing = size_standing(Target.of(root, root_fd, place.name))
             ground = self._grounds.look(root, root_fd)
         finally:
             os.close(root_fd)
-        return self._draft(root, name, ground, length, digests, standing)
+        return self._draft(place, ground, length, digests, standing)
 
     def _draft(
-        self, root: Root, name: str, ground: Ground, length: int | None, digests: frozenset[str], standing: int = 0
+        self, place: ObjectPlace, ground: Ground, length: int | None, digests: frozenset[str], standing: int = 0
     ) -> Draft:
-        hold = self._grounds.hold(ground.volume, root, length, standing)
-        return Draft(self._workshop, ObjectPlace(self._workshop, root, name), ground.temp, hold, digests)
+        hold = self._grounds.hold(ground.volume, place.root, length, standing)
+        return Draft(self._workshop, place, ground.temp, hold, digests)
 
     async def delete(self, admission: Admission, conditions: Conditions, last: LastCheck | None = None) -> bool:
         """Remove the object, durably; False where there was none. Conditions are decided with it."""

@@ -11,9 +11,10 @@ Rule 2: after a failure every further step is refused: what failed once is not w
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from valetstore.conditions import Conditions
 from valetstore.errors import Denied
@@ -21,9 +22,12 @@ from valetstore.storage import checksums, metadata
 from valetstore.storage.copying import copy_bytes
 from valetstore.storage.metadata import Row
 from valetstore.storage.place import Place, Workshop
-from valetstore.storage.promise import Metadata, ObjectInfo
+from valetstore.storage.promise import Metadata, ObjectInfo, ReadInto
 from valetstore.storage.space import Hold
-from valetstore.storage.temp import TempFile, TempFolder
+from valetstore.storage.temp import Bytes, TempFile, TempFolder
+from valetstore.storage.writeback import begin_writeback
+
+Put = TypeVar("Put")
 
 STEP_SECONDS: Final = 0.2
 """How long one step of a copy keeps a thread, or the time of one piece where that is more."""
@@ -32,6 +36,20 @@ _PIECE_BYTES: Final = 8 * 2**20
 _UNSYNCED_BYTES_MAX: Final = 256 * 2**20
 """A copy is as fast as memory: synced only at its end, that one sync would take minutes."""
 _CHUNK_BYTES: Final = 2**20
+_WRITEBACK_BYTES: Final = 8 * 2**20
+"""The disk begins with so much while the next bytes come: the sync at the end has little left to wait for."""
+_BUFFER_BYTES: Final = 256 * 2**10
+"""What is read, hashed and written at once: it fits a core's cache, and each thread keeps it."""
+
+_own: Final = threading.local()
+
+
+def _buffer() -> memoryview:
+    """This thread's own."""
+    view: memoryview | None = getattr(_own, "view", None)
+    if view is None:
+        view = _own.view = memoryview(bytearray(_BUFFER_BYTES))
+    return view
 
 
 class Draft:
@@ -46,13 +64,20 @@ class Draft:
         self._hashes = {digest: checksums.new(digest) for digest in sorted(digests)}
         self._known: dict[str, bytes] = {}
         self._size = 0
+        self._on_its_way = 0  # of it, to the disk
         self._unsynced = 0
         self._spill = ""
         self._busy = threading.Lock()
         self._is_over = False
+        self._is_attached = False
         self._is_sealed = False
 
-    def hash(self, chunks: Sequence[bytes]) -> None:
+    @property
+    def bucket(self) -> str:
+        """Whose volume it is on."""
+        return self._place.bucket
+
+    def hash(self, chunks: Sequence[Bytes]) -> None:
         """Count these bytes in, without writing them."""
         for chunk in chunks:
             for digest in self._hashes.values():
@@ -71,6 +96,18 @@ class Draft:
         with self._step():
             self.hash(chunks)
             self._write(chunks)
+
+    def pull(self, first: Sequence[bytes], read_into: ReadInto, count: int) -> int:
+        """After `first`, hash and write up to `count` bytes from `read_into`, until it has none; how many."""
+        with self._step():
+            self.hash(first)
+            self._write(first)
+            view, done = _buffer(), 0
+            while done < count and (got := read_into(view[: count - done])):
+                self.hash([view[:got]])
+                self._write([view[:got]])
+                done += got
+            return done
 
     def copy(self, source: int, offset: int, count: int, until: float) -> int:
         """Append bytes of another file, up to `count`, until the clock says so (`time.monotonic`); how many.
@@ -113,8 +150,14 @@ class Draft:
 
         `table` are the parts that they are made of.
         """
+        info = self.attach(rest, described, table)
+        self.sync()
+        return info
+
+    def attach(self, rest: Sequence[bytes], described: Metadata, table: Sequence[Row] = ()) -> ObjectInfo:
+        """The first half of `seal`: all but the sync."""
         with self._step():
-            if self._is_sealed:
+            if self._is_attached:
                 raise Denied("internal_error", reason="sealed twice")
             temp = self._write(rest)
             state = os.fstat(temp.fd)
@@ -123,9 +166,21 @@ class Draft:
             kept = self._place.described(described)
             info = metadata.describe(self._size, state.st_mtime_ns, kept, self.digests(), table)
             metadata.attach(temp.fd, self._record(info, table))
-            self._workshop.durable.sync(temp.fd, self._place.bucket)
-            self._is_sealed = True
+            self._is_attached = True
             return info
+
+    def begin_writeback(self) -> None:
+        """Have the disk begin with what `sync` will wait for."""
+        with self._step():
+            begin_writeback(self._opened().fd)
+
+    def sync(self) -> None:
+        """The second half of `seal`."""
+        with self._step():
+            if not self._is_attached:
+                raise Denied("internal_error", reason="synced before all was written")
+            self._workshop.durable.sync(self._opened().fd, self._place.bucket)
+            self._is_sealed = True
 
     def _record(self, info: ObjectInfo, table: Sequence[Row]) -> bytes:
         if not table or metadata.fits(info, table):
@@ -133,13 +188,16 @@ class Draft:
         self._spill = self._workshop.spills.write(self._workshop.durable, self._place.bucket, self._place.name, table)
         return metadata.encode(info, spill=self._spill)
 
-    def _write(self, chunks: Sequence[bytes]) -> TempFile:
+    def _write(self, chunks: Sequence[Bytes]) -> TempFile:
         temp = self._opened()
         count = sum(map(len, chunks))
         if count:
             self._hold.write(temp.fd, count)
             temp.write(chunks)
             self._size += count
+            if self._size - self._on_its_way >= _WRITEBACK_BYTES:
+                begin_writeback(temp.fd, self._on_its_way, self._size - self._on_its_way)
+                self._on_its_way = self._size
         return temp
 
     def _opened(self) -> TempFile:
@@ -149,18 +207,22 @@ class Draft:
 
     def publish(self, conditions: Conditions, create_only: bool) -> bool:
         """Put it in its place, whatever comes of it let go of the temp file; True where nothing was replaced."""
+        return self.put(partial(self._place.publish, conditions=conditions, create_only=create_only))
+
+    def put(self, put: Callable[[TempFile, int], Put]) -> Put:
+        """What `put` makes of the sealed file and its size; whatever comes of it, let go of the file."""
         with self._step():
             if self._temp is None or not self._is_sealed:
                 raise Denied("internal_error", reason="published before it was sealed")
             spill, self._spill = self._spill, ""  # from here on an object may name it
             try:
-                created = self._place.publish(self._temp, self._size, conditions, create_only=create_only)
+                result = put(self._temp, self._size)
             except Denied as denied:
                 if "unsure" not in denied.evidence:
                     self._spill = spill
                 raise
             self._let_go()
-            return created
+            return result
 
     def drop(self) -> None:
         """Leave nothing behind; harmless twice and after `publish`."""

@@ -19,9 +19,10 @@ from valetstore.storage import metadata
 from valetstore.storage.beneath import open_file, open_folder
 from valetstore.storage.durable import Durable
 from valetstore.storage.folders import Folders
+from valetstore.storage.joint import Joint
 from valetstore.storage.locks import Locks
 from valetstore.storage.quota import Quota
-from valetstore.storage.roots import Root
+from valetstore.storage.roots import Root, Roots
 from valetstore.storage.spill import Spills, spill_of
 from valetstore.storage.temp import TempFile
 from valetstore.storage.trouble import deciding
@@ -56,41 +57,51 @@ class Naming:
         self._durable = durable
         self._spills = spills
 
-    def publish(
+    def joint(self, roots: Roots, root: Root) -> Joint:
+        """The folders for names of this bucket that are given together."""
+        return Joint(roots, self._folders, self._durable, root)
+
+    def give(
         self,
+        joint: Joint,
+        name: str,
         temp: TempFile,
-        target: Target,
         size: int,
         conditions: Conditions,
         *,
         create_only: bool,
         gives_back: int = 0,
-    ) -> bool:
-        """Give a sealed file its name; True where no object was replaced.
+    ) -> "Given":
+        """Give a sealed file its name; `joint.settle` and then `settled` must follow.
 
         `gives_back` bytes go from the bucket's quota when that is done: the quota may be exceeded by them meanwhile.
         """
         sealed = _Sealed(temp, size, gives_back)
+        target = Target.of(joint.root, joint.root_fd, name)
         for _ in range(_TRIES):
-            folder, gone = -1, ""
+            gone = ""
             try:
-                folder = self._folders.make(target.root, target.root_fd, target.folder)
+                folder = joint.folder(target.folder)
                 if create_only or conditions.if_none_match == ANY:
                     _proceed(conditions, None, None)  # it may ask for an object that must not be there either
                     taken = "exists" if create_only else "precondition_failed"
                     created = self._create(sealed, target, folder, taken)
                 else:
                     created, gone = self._put(sealed, target, folder, conditions)
-                self._durable.sync_name(folder, target.root.bucket)
-                self._spills.remove(gone)
-            except (FileNotFoundError, _NameTaken):
-                continue  # the folder was pruned, or the name was taken, between two of our calls
+            except FileNotFoundError:
+                joint.forget(target.folder)  # it was pruned between two of our calls
+            except _NameTaken:
+                continue  # between two of our calls
             else:
-                return created
-            finally:
-                if folder >= 0:
-                    os.close(folder)
+                joint.named(folder)
+                return Given(created, folder, gone)
         raise Denied("storage_unavailable", reason="the folder or the name changed with every try")
+
+    def settled(self, joint: Joint, given: "Given") -> bool:
+        """After `joint.settle`: the name is durable. True where no object was replaced."""
+        joint.check(given.folder)
+        self._spills.remove(given.gone)
+        return given.created
 
     def _create(self, sealed: "_Sealed", target: Target, folder: int, taken: str) -> bool:
         try:
@@ -148,6 +159,14 @@ class Naming:
         if target.root.tidies:
             self._folders.prune(target.root, target.root_fd, target.folder)
         return True
+
+
+class Given(NamedTuple):
+    """A name that was given: whether no object was replaced, in which folder, and the spill of what was replaced."""
+
+    created: bool
+    folder: int
+    gone: str
 
 
 class _Sealed(NamedTuple):

@@ -1,11 +1,11 @@
 """Where a sealed draft goes: under an object's name, or into an upload as a part of it (`multipart/part.py`)."""
 
-import os
 from typing import Protocol
 
 from valetstore.conditions import Conditions
 from valetstore.storage.durable import Durable
-from valetstore.storage.naming import Naming, Target
+from valetstore.storage.joint import Joint
+from valetstore.storage.naming import Given, Naming
 from valetstore.storage.promise import Metadata
 from valetstore.storage.roots import Root, Roots
 from valetstore.storage.spill import Spills
@@ -45,7 +45,7 @@ class ObjectPlace:
 
     def __init__(self, workshop: Workshop, root: Root, name: str, gives_back: int = 0) -> None:
         self._workshop = workshop
-        self._root = root
+        self.root = root
         self._gives_back = gives_back
         self.bucket = root.bucket
         self.name = name
@@ -56,11 +56,22 @@ class ObjectPlace:
 
     def publish(self, temp: TempFile, size: int, conditions: Conditions, *, create_only: bool) -> bool:
         """Give it its name; True where no object was replaced."""
-        root_fd = self._workshop.roots.open_to_write(self._root, create=False)
-        try:
-            target = Target.of(self._root, root_fd, self.name)
-            return self._workshop.naming.publish(
-                temp, target, size, conditions, create_only=create_only, gives_back=self._gives_back
-            )
-        finally:
-            os.close(root_fd)
+        with self.joint() as joint:
+            given = self.give(joint, temp, size, conditions, create_only=create_only)
+            joint.settle()
+            return self.settled(joint, given)
+
+    def joint(self) -> Joint:
+        """The folders for this name, and for others of its bucket that are given together with it."""
+        return self._workshop.naming.joint(self._workshop.roots, self.root)
+
+    def give(self, joint: Joint, temp: TempFile, size: int, conditions: Conditions, *, create_only: bool) -> Given:
+        """The first half of `publish`: `joint.settle` and then `settled` must follow."""
+        naming = self._workshop.naming
+        return naming.give(
+            joint, self.name, temp, size, conditions, create_only=create_only, gives_back=self._gives_back
+        )
+
+    def settled(self, joint: Joint, given: Given) -> bool:
+        """True where no object was replaced."""
+        return self._workshop.naming.settled(joint, given)

@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from valetstore.errors import Denied
 from valetstore.storage.trouble import Doing, translated
+from valetstore.storage.turns import Turns
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,6 +19,7 @@ class Pool:
 
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="valetstore-disk")
+        self.turns = Turns()
         self._is_closed = False
 
     @property

@@ -124,14 +124,31 @@ class OpenObject(Protocol):
         """Let go of it; harmless twice."""
 
 
+ReadInto = Callable[[memoryview], int]
+"""Fills the beginning of a buffer, and says with how many bytes: 0 where there are none for now. Waits only briefly."""
+
+
+class Completed(NamedTuple):
+    """An upload that is over: the state it came to, and whether no object was replaced."""
+
+    info: ObjectInfo
+    created: bool
+
+
 class Upload(Protocol):
-    """Bytes on their way in: `write`*, `finish`, `seal`, `publish`; or `abort` at any point.
+    """Bytes on their way in: `write`*, `finish`, `seal`, `publish` (or `complete` for both); or `abort` at any point.
 
     Nothing is visible to anyone before `publish`, and after `abort` (or a crash) nothing is left.
     """
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes; returns when there is room for more. Raises `storage_full`."""
+
+    async def pull(self, read_into: ReadInto, count: int) -> int:
+        """Take up to `count` next bytes from `read_into`, which is called in a thread until it has none; how many.
+
+        Raises as `write`.
+        """
 
     async def finish(self) -> dict[str, bytes]:
         """No more bytes: the digests asked for at `begin`, over all of them."""
@@ -146,6 +163,11 @@ class Upload(Protocol):
         `precondition_failed`, `exists` (where `create_only`), `conflict`; the object that stood there before then
         still does.
         """
+
+    async def complete(
+        self, metadata: Metadata, conditions: Conditions, *, create_only: bool, last: LastCheck | None = None
+    ) -> Completed:
+        """`seal` and `publish` in one, where nothing is to be done between them."""
 
     async def abort(self) -> None:
         """Forget everything; harmless after `publish` and twice."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from valetstore.errors import Denied
 from valetstore.storage import metadata
-from valetstore.storage.beneath import open_file
+from valetstore.storage.beneath import open_file, open_file_cached
 from valetstore.storage.pool import Pool
 from valetstore.storage.promise import ObjectInfo, Part
 from valetstore.storage.roots import Root
@@ -17,7 +17,16 @@ _LARGE_BYTES: Final = 64 * 2**20
 
 def look(root: Root, root_fd: int, name: str, path: str) -> tuple[int, ObjectInfo]:
     """Open an object by its path below the root; its state, read from the same descriptor. Raises OSError."""
-    fd, state = open_file(root_fd, path)
+    return _described(*open_file(root_fd, path), name)
+
+
+def look_cached(root_fd: int, name: str, path: str) -> tuple[int, ObjectInfo] | None:
+    """The same for the event loop: None where a disk would be waited for."""
+    opened = open_file_cached(root_fd, path)
+    return None if opened is None else _described(*opened, name)
+
+
+def _described(fd: int, state: os.stat_result, name: str) -> tuple[int, ObjectInfo]:
     try:
         return fd, metadata.read(fd, state, name)
     except BaseException:

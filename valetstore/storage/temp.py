@@ -17,6 +17,8 @@ from typing import Final
 from valetstore.storage.beneath import FILE, FOLDER
 from valetstore.storage.layout import TEMP_FOLDER
 
+Bytes = bytes | memoryview
+
 _FILE_MODE: Final = 0o666
 """The umask decides. A bucket without a root of its own is below a folder that only the server may enter."""
 _VECTOR_MAX: Final = 64
@@ -111,9 +113,9 @@ class TempFile:
                     return fd
             os.close(fd)  # a sweep came between open and flock
 
-    def write(self, chunks: Sequence[bytes]) -> None:
+    def write(self, chunks: Sequence[Bytes]) -> None:
         """All of the chunks, at the end of the file."""
-        parts = list(chunks) if len(chunks) <= _VECTOR_MAX else [b"".join(chunks)]
+        parts: list[Bytes] = list(chunks) if len(chunks) <= _VECTOR_MAX else [b"".join(chunks)]
         left = sum(map(len, parts))
         while left:
             written = os.writev(self.fd, parts)

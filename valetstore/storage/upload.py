@@ -15,8 +15,10 @@ from typing import Final
 from valetstore.conditions import Conditions
 from valetstore.errors import Denied
 from valetstore.storage.draft import STEP_SECONDS, Draft
+from valetstore.storage.place import ObjectPlace
 from valetstore.storage.pool import Pool
-from valetstore.storage.promise import LastCheck, Metadata, ObjectInfo, OpenObject, Stretch
+from valetstore.storage.promise import Completed, LastCheck, Metadata, ObjectInfo, OpenObject, ReadInto, Stretch
+from valetstore.storage.together import Groups, Member, ToName, ToSeal
 
 BATCH_BYTES: Final = 256 * 1024
 """What arrives at once is often more: a batch is this or one read, so some uploads hold a MiB, not four."""
@@ -25,11 +27,16 @@ SMALL_BYTES_MAX: Final = 64 * 1024
 
 
 class DiskUpload:
-    """`promise.Upload` on a disk."""
+    """`promise.Upload` on a disk. Where it is told its `place` and the `groups`, it is kept in one if it is small."""
 
-    def __init__(self, pool: Pool, draft: Draft) -> None:
+    def __init__(
+        self, pool: Pool, draft: Draft, place: ObjectPlace | None = None, groups: Groups | None = None
+    ) -> None:
         self._pool = pool
         self._draft = draft
+        self._groups = groups
+        self._place = place
+        self._is_small = True  # nothing was written before `seal`
         self._batch: list[bytes] = []
         self._batch_bytes = 0
         self._flight: asyncio.Future[None] | None = None
@@ -44,10 +51,22 @@ class DiskUpload:
         self._batch_bytes += len(data)
         if self._batch_bytes >= BATCH_BYTES:
             await self._landed()
-            self._flight = self._pool.start("write", self._draft.take, self._unloaded())
+            self._take()
+
+    def _take(self) -> None:
+        self._is_small = False
+        self._flight = self._pool.start("write", self._draft.take, self._unloaded())
+
+    async def pull(self, read_into: ReadInto, count: int) -> int:
+        """Take up to `count` next bytes from `read_into`, in a thread, until it has none; how many."""
+        await self._landed()
+        self._is_small = False
+        async with self._pool.turns.of(self._draft.bucket):
+            return await self._pool.run("write", self._draft.pull, self._unloaded(), read_into, count)
 
     async def copy(self, source: int, stretch: Stretch) -> None:
         """Take a stretch of an open file, a moment at a time. Raises `storage_error` where it ends early."""
+        self._is_small = False
         start, left = stretch
         while left:
             copied = await self._pool.run_on("write", source, partial(self._copy, start, left))
@@ -66,12 +85,12 @@ class DiskUpload:
     async def finish(self) -> dict[str, bytes]:
         """The digests of all bytes. A small upload's bytes stay in memory until `seal`."""
         if self._digests is None:
-            if self._flight is None and self._batch_bytes <= SMALL_BYTES_MAX:
+            if self._is_small and self._batch_bytes <= SMALL_BYTES_MAX:
                 self._draft.hash(self._batch)
             else:
                 await self._landed()
                 if self._batch:
-                    self._flight = self._pool.start("write", self._draft.take, self._unloaded())
+                    self._take()
                     await self._landed()
             self._digests = self._draft.digests()
         return self._digests
@@ -79,13 +98,48 @@ class DiskUpload:
     async def seal(self, metadata: Metadata) -> ObjectInfo:
         """Bytes and metadata are durable. Raises `metadata_too_large`, `storage_full`, `storage_error`."""
         await self.finish()
-        return await self._pool.run("write", self._draft.seal, self._unloaded(), metadata)
+        rest = self._unloaded()
+        member = await self._together(ToSeal(rest, metadata), None)
+        if member is not None and member.info is not None:
+            return member.info
+        return await self._pool.run("write", self._draft.seal, rest, metadata)
 
     async def publish(self, conditions: Conditions, *, create_only: bool, last: LastCheck | None = None) -> bool:
         """The name, durably; a task that is cancelled here does not know whether it came to be."""
-        created = await self._pool.run("write", self._publish, conditions, create_only, last)
+        member = await self._together(None, ToName(conditions, create_only, last))
+        if member is not None:
+            created = member.created
+        else:
+            created = await self._pool.run("write", self._publish, conditions, create_only, last)
         self._is_over = True
         return created
+
+    async def complete(
+        self, metadata: Metadata, conditions: Conditions, *, create_only: bool, last: LastCheck | None = None
+    ) -> Completed:
+        """Both, on one way to a thread and back."""
+        await self.finish()
+        rest = self._unloaded()
+        naming = ToName(conditions, create_only, last)
+        member = await self._together(ToSeal(rest, metadata), naming)
+        if member is not None and member.info is not None:
+            completed = Completed(member.info, member.created)
+        else:
+            completed = await self._pool.run("write", self._complete, rest, metadata, naming)
+        self._is_over = True
+        return completed
+
+    async def _together(self, sealing: ToSeal | None, naming: ToName | None) -> Member | None:
+        """Do it in a group, if this upload is one for a group."""
+        if self._groups is None or self._place is None or not self._is_small:
+            return None
+        member = Member(self._draft, self._place, sealing, naming)
+        await self._groups.keep(member)
+        return member
+
+    def _complete(self, rest: list[bytes], metadata: Metadata, naming: ToName) -> Completed:
+        info = self._draft.seal(rest, metadata)
+        return Completed(info, self._publish(*naming))
 
     def _publish(self, conditions: Conditions, create_only: bool, last: LastCheck | None) -> bool:
         if last is not None:  # here, since threads may have been busy for a while

@@ -1,0 +1,148 @@
+"""SmallObjects: objects that are read here and now, on the event loop, and remembered while nothing about them changes.
+
+Rule 1: what is handed out was opened below its root like any object, at most REOPEN_SECONDS ago, and one stat has shown
+just now that its name still leads to the same file in the same state: a change by any process is seen at once.
+Rule 2: the loop waits for no disk where the kernel can tell: file systems that are not near, a name that is not in its
+memory (RESOLVE_CACHED), bytes that are not in the page cache (RWF_NOWAIT) are left to the store's threads.
+Rule 3: file systems stamp by ticks, and two changes within one look alike. So a file whose last change is younger than
+SETTLED_SECONDS is not remembered, only read.
+"""
+
+import os
+import time
+from collections.abc import Hashable
+from typing import Any, Final, NamedTuple
+
+from valetstore.objectkey import ObjectKey
+from valetstore.storage import metadata
+from valetstore.storage.beneath import open_file_cached
+from valetstore.storage.near import Near
+from valetstore.storage.promise import ObjectInfo
+from valetstore.storage.roots import Roots
+
+SMALL_BYTES: Final = 64 * 1024
+"""The largest object that is read in one go."""
+
+REOPEN_SECONDS: Final = 1.0
+"""When an object is opened anew: a stat follows symbolic links on its way, and cannot see what a mapping writes."""
+
+SETTLED_SECONDS: Final = 2.5
+"""The coarsest stamps in use are 2 s apart (FAT); those of ext4, xfs and btrfs at most 10 ms."""
+
+ENTRY_BYTES: Final = 2_048
+"""What a remembered object takes beside its bytes, reckoned high."""
+
+State = tuple[int, int, int, int, int]
+"""Device, inode, size, and the moments of the last change to the bytes and to anything, in nanoseconds."""
+
+
+class Small(NamedTuple):
+    """An object's state and all its bytes; `body` is None for one that is too large.
+
+    `views` is for what its readers work out from this very state, a few things each.
+    """
+
+    info: ObjectInfo
+    body: bytes | None
+    state: State
+    path: str
+    reopen_at: float
+    views: dict[Hashable, Any]
+
+
+class SmallObjects:
+    """The small objects of a store: at most `bytes_max` bytes of them are remembered, the longest remembered go first.
+
+    For the event loop's thread alone.
+    """
+
+    def __init__(self, roots: Roots, near: Near, bytes_max: int) -> None:
+        self._roots = roots
+        self._near = near
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._held: dict[ObjectKey, Small] = {}
+
+    def get(self, key: ObjectKey) -> Small | None:
+        """The object as it is now; None where it is not small, not there, or a disk would be waited for."""
+        held = self._held.get(key)
+        if held is not None:
+            if time.monotonic() < held.reopen_at:
+                if held.body is None:
+                    return None
+                try:
+                    if _state(os.stat(held.path, follow_symlinks=False)) == held.state:
+                        return held
+                except OSError:
+                    pass
+            self._forget(key, held)
+        try:
+            return self._read(key)
+        except OSError:
+            return None  # whoever asks in a thread is told why
+
+    def _read(self, key: ObjectKey) -> Small | None:
+        """Raises OSError, Denied."""
+        device = self._near.device_of(key.bucket)
+        if device is None:
+            return None
+        root = self._roots.of(key.bucket)
+        path = root.layout.to_path(key.name)
+        root_fd = self._roots.open(root)
+        try:
+            opened = open_file_cached(root_fd, path)
+        finally:
+            os.close(root_fd)
+        if opened is None:
+            return None
+        fd, found = opened
+        try:
+            if found.st_dev != device:  # another volume, mounted below the root
+                return None
+            is_small = found.st_size <= SMALL_BYTES
+            body = _bytes_of(fd, found.st_size) if is_small else None
+            if is_small and body is None:
+                return None
+            info = metadata.read(fd, found, key.name)
+            state = _state(found)
+            # What was read while it changed is no state of the object.
+            if _state(os.fstat(fd)) != state:
+                return None
+        finally:
+            os.close(fd)
+        small = Small(info, body, state, f"{root.path}/{path}", time.monotonic() + REOPEN_SECONDS, {})
+        changed = max(found.st_mtime_ns, found.st_ctime_ns) / 1e9
+        if time.time() - changed > SETTLED_SECONDS:
+            self._remember(key, small)
+        return small if is_small else None
+
+    def _remember(self, key: ObjectKey, small: Small) -> None:
+        self._bytes += _weight(small)
+        self._held[key] = small
+        while self._bytes > self._bytes_max:
+            oldest = next(iter(self._held))
+            self._forget(oldest, self._held[oldest])
+
+    def _forget(self, key: ObjectKey, held: Small) -> None:
+        del self._held[key]
+        self._bytes -= _weight(held)
+
+
+def _state(found: os.stat_result) -> State:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _weight(small: Small) -> int:
+    return ENTRY_BYTES + len(small.body or b"")
+
+
+def _bytes_of(fd: int, size: int) -> bytes | None:
+    """All bytes of a file, from the page cache; None where they are not all there."""
+    if not size:
+        return b""
+    buffer = bytearray(size)
+    try:
+        count = os.preadv(fd, [buffer], 0, os.RWF_NOWAIT)
+    except OSError:  # EAGAIN: not in memory; EOPNOTSUPP: the file system cannot tell
+        return None
+    return bytes(buffer) if count == size else None

@@ -1,0 +1,197 @@
+"""Small uploads that wait at the same time are kept together: by one thread, with one sync of each folder.
+
+Rule 1: what fails is one upload's alone; but a folder's sync that fails has failed for all whose names it was for.
+Rule 2: one group of a bucket at a time, and who comes meanwhile is of the next one: the slower the disk, the larger the
+groups. A bucket whose disk hangs holds up no other.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, NamedTuple
+
+from valetstore.conditions import Conditions
+from valetstore.errors import Denied
+from valetstore.storage.draft import Draft
+from valetstore.storage.joint import Joint
+from valetstore.storage.naming import Given
+from valetstore.storage.place import ObjectPlace
+from valetstore.storage.pool import Pool
+from valetstore.storage.promise import LastCheck, Metadata, ObjectInfo
+from valetstore.storage.trouble import translated
+
+MEMBERS_MAX: Final = 64
+"""Each holds a descriptor, and waits for the slowest of its group."""
+HELPERS_MAX: Final = 7
+"""More threads at a time sync no faster."""
+
+
+class ToSeal(NamedTuple):
+    """Make this durable: the bytes that are not written yet, and what is said of all of them."""
+
+    rest: Sequence[bytes]
+    described: Metadata
+
+
+class ToName(NamedTuple):
+    """Give it its name."""
+
+    conditions: Conditions
+    create_only: bool
+    last: LastCheck | None
+
+
+class Member:
+    """One upload in a group: what is to be done, either or both; and what came of it, once `done`.
+
+    `info` is there where it was sealed, `created` where it was named.
+    """
+
+    def __init__(
+        self, draft: Draft, place: ObjectPlace, sealing: ToSeal | None = None, naming: ToName | None = None
+    ) -> None:
+        self.place = place
+        self.sealing = sealing
+        self.naming = naming
+        self.info: ObjectInfo | None = None
+        self.created = False
+        self.error: Exception | None = None
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._draft = draft
+        self._given: Given | None = None
+
+    def attempt(self, step: Callable[["Member"], None]) -> None:
+        """Go on by one step, unless one has failed."""
+        if self.error is None:
+            try:
+                with translated("write"):
+                    step(self)
+            except Exception as error:
+                self.error = error
+
+    def attach(self) -> None:
+        """Bytes and attribute are in a file."""
+        assert self.sealing is not None
+        self.info = self._draft.attach(*self.sealing)
+
+    def begin_writeback(self) -> None:
+        """See `Draft.begin_writeback`."""
+        self._draft.begin_writeback()
+
+    def sync(self) -> None:
+        """They are durable."""
+        self._draft.sync()
+
+    def give(self, joint: Joint) -> None:
+        """It has its name."""
+        assert self.naming is not None
+        conditions, create_only, last = self.naming
+        if last is not None:  # here: the steps of the others have taken a while
+            last()
+        put = partial(self.place.give, joint, conditions=conditions, create_only=create_only)
+        self._given = self._draft.put(put)
+
+    def settle(self, joint: Joint) -> None:
+        """The name is durable."""
+        assert self._given is not None
+        self.created = self.place.settled(joint, self._given)
+
+
+def keep_together(pool: Pool, members: Sequence[Member]) -> None:
+    """All that is to be done for these uploads to one bucket, step by step. Blocks; raises nothing."""
+    sealing = [member for member in members if member.sealing is not None]
+    for member in sealing:
+        member.attempt(Member.attach)
+    if len(sealing) > 1:
+        # All are on their way to the disk before the first is waited for: one commit of the journal does for many.
+        for member in sealing:
+            member.attempt(Member.begin_writeback)
+    _Syncing(sealing).run(pool)
+    naming = [member for member in members if member.naming is not None and member.error is None]
+    if naming:
+        with naming[0].place.joint() as joint:
+            for member in naming:
+                member.attempt(lambda member: member.give(joint))
+            joint.settle()
+            for member in naming:
+                member.attempt(lambda member: member.settle(joint))
+
+
+class _Syncing:
+    """Syncs of several files at the same time, which the file system makes one of, by as many threads as are free."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._left = deque(members)
+        self._count = len(members)
+        self._done = threading.Semaphore(0)
+
+    def run(self, pool: Pool) -> None:
+        """Return when all are synced. It needs no other thread: those that come too late find nothing to do."""
+        for _ in range(min(self._count - 1, HELPERS_MAX)):
+            pool.later(self._work)
+        self._work()
+        for _ in range(self._count):
+            self._done.acquire()
+
+    def _work(self) -> None:
+        with suppress(IndexError):
+            while True:
+                member = self._left.popleft()
+                try:
+                    member.attempt(Member.sync)
+                finally:
+                    self._done.release()
+
+
+class Groups:
+    """The groups of a store, by bucket. For the event loop's thread."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._waiting: dict[str, list[Member]] = {}
+        """Of buckets that have a group under way: who came since."""
+
+    async def keep(self, member: Member) -> None:
+        """Do all that is to be done for it. It is done even if this wait is cancelled. Raises Denied."""
+        bucket = member.place.bucket
+        waiting = self._waiting.get(bucket)
+        if waiting is None:
+            self._waiting[bucket] = []
+            self._go(bucket, [member])
+        else:
+            waiting.append(member)
+        await member.done
+
+    def _go(self, bucket: str, members: list[Member]) -> None:
+        try:
+            flight = self._pool.start("write", keep_together, self._pool, members)
+        except Denied as denied:  # the store was closed
+            members = [*members, *self._waiting.pop(bucket)]
+            for member in members:
+                member.error = Denied(denied.code, denied.detail, **denied.evidence)
+            _tell(members)
+        else:
+            flight.add_done_callback(partial(self._landed, bucket, members))
+
+    def _landed(self, bucket: str, members: list[Member], flight: asyncio.Future[None]) -> None:
+        waiting = self._waiting[bucket]
+        if waiting:
+            self._waiting[bucket] = waiting[MEMBERS_MAX:]
+            self._go(bucket, waiting[:MEMBERS_MAX])
+        else:
+            del self._waiting[bucket]
+        flight.result()  # it raises nothing
+        _tell(members)
+
+
+def _tell(members: Sequence[Member]) -> None:
+    for member in members:
+        if member.done.done():  # nobody waits any more
+            continue
+        if member.error is None:
+            member.done.set_result(None)
+        else:
+            member.done.set_exception(member.error)
