@@ -254,6 +254,20 @@ def test_a_steady_reader_gets_everything(door: Door, objects: dict[int, str]) ->
         assert count > 27_000_000
 
 
+def test_a_reader_that_stalls_and_goes_on_gets_everything(door: Door, objects: dict[int, str]) -> None:
+    """Each stall is shorter than the grace; together they are longer."""
+    with door.wire(receive_bytes=100_000) as wire:
+        wire.send(head("GET", objects[30_000_000]))
+        count = 0
+        for _ in range(5):
+            time.sleep(0.4 * GRACE)
+            count += sum(len(wire.sock.recv(65_536)) for _ in range(20))
+        while count < 30_000_000:
+            data = wire.sock.recv(2**20)
+            assert data, f"cut after {count} bytes"
+            count += len(data)
+
+
 def test_a_client_that_never_takes_the_last_bytes_is_let_go(door: Door, objects: dict[int, str]) -> None:
     """A connection that is to be closed, with an answer in its buffer that nobody reads."""
     with door.wire() as wire:

@@ -62,8 +62,12 @@ async def _opened(
         status, start, length = 206, span.start, span.length
         headers = [*headers, ("Content-Range", span.content_range)]
     if admission.inbound.method == "HEAD":
-        return Reply(status, headers, described_bytes=length)
+        reply = Reply(status, headers, described_bytes=length)
+        reply.shown = info if span is None else None
+        return reply
     await services.gateway.claim(admission, time.time)
     limits = services.config.limits
     pace = Pace(limits.download_bytes_per_second_min, limits.rate_grace_seconds, time.monotonic())
-    return Reply(status, headers, ObjectBody(opened, start, length, pace))
+    reply = Reply(status, headers, ObjectBody(opened, start, length, pace))
+    reply.shown = info if span is None else None
+    return reply
