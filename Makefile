@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DATA   ?= ./valet-data
 LISTEN ?= 127.0.0.1:8420
+BENCH  ?=
 
 .PHONY: help run test lint bench clean
 .DEFAULT_GOAL := help
@@ -14,8 +15,12 @@ help: ## list the targets
 run: $(VENV)/.run ## install into .venv and run the gateway on http://127.0.0.1:8420, data in ./valet-data
 	@exec $(BIN)/valetstore serve --data $(DATA) --listen $(LISTEN) --examples
 
-test: $(VENV)/.test ## install what the tests need and run them
+LANED  := $(patsubst %,tests/edge/test_%.py,refusals operations ranges served told cors proxies hygiene abuse)
+
+test: $(VENV)/.test ## install what the tests need and run them; what downloads promise, with the fast lane off and warm too
 	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --lane off $(LANED) tests/interop/test_matrix.py
+	$(BIN)/python -m pytest --lane again $(LANED) tests/interop/test_matrix.py
 
 lint: $(VENV)/.lint ## style, types, and the layers of docs/ARCHITECTURE.md
 	$(BIN)/ruff check .
@@ -23,8 +28,13 @@ lint: $(VENV)/.lint ## style, types, and the layers of docs/ARCHITECTURE.md
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test ## measure, and print tables (bench/README.md says how)
-	$(BIN)/python -m bench
+bench: $(VENV)/.bench ## measure beside others and as work grows (an hour; BENCH=--quick for a look)
+	@mkdir -p bench/figures
+	@failed=0; \
+	$(BIN)/python -m bench.versus $(BENCH) --json bench/figures/versus.json || failed=1; \
+	$(BIN)/python -m bench.curves $(BENCH) --json bench/figures/curves.json || failed=1; \
+	$(BIN)/python -m bench $(BENCH) --json bench/figures/parts.json || failed=1; \
+	$(BIN)/python -m bench.report || failed=1; exit $$failed
 
 clean: ## remove .venv, .tools and what tools leave behind (never data)
 	rm -rf $(VENV) .tools build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -41,6 +51,10 @@ $(VENV)/.run: $(BIN)/python pyproject.toml
 
 $(VENV)/.test: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.lint: $(BIN)/python pyproject.toml

@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,28 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.gate import Gate
+from tests.gate import Again, Gate
 
 # How long an example takes says more about the machine and its other work than about the code.
 settings.register_profile("valetstore", deadline=None)
 settings.load_profile("valetstore")
+
+
+AGAIN = 3
+"""The general way, by known fields, by heart: after so many requests each way of the fast lane was gone."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--lane`: the fast lane is switched off in every gateway, or each download is asked for again to warm it."""
+    parser.addoption("--lane", choices=("on", "off", "again"), default="on", help="the gateways' fast lane")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See `pytest_addoption`."""
+    lane = config.getoption("--lane")
+    if lane == "off":
+        os.environ["VALETSTORE_FAST_LANE"] = "false"
+    Again.times = AGAIN if lane == "again" else 0
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,7 @@ class Audit:
         self.dropped = 0
         self._sink = _sink(settings, data, stdout_fd, journal_socket)
         self._lines_max = settings.audit_lines_max
-        self._queue: deque[AuditEvent] = deque()
+        self._queue: deque[AuditEvent | bytes] = deque()
         self._lines: deque[bytes] = deque()  # taken from the queue, encoded, not yet written
         self._failing = False
         self._reported = 0
@@ -165,6 +165,14 @@ class Audit:
             log.exception("an audit line is not well made")
             self._drop(1)
             return
+        self._put(event)
+
+    def write_line(self, line: bytes) -> None:
+        """The same of what `encode` has made before."""
+        if self._sink is not None:
+            self._put(line)
+
+    def _put(self, event: AuditEvent | bytes) -> None:
         if self._stopping or len(self._queue) + len(self._lines) >= self._lines_max:
             self._drop(1)
             return
@@ -239,17 +247,25 @@ class Audit:
     def _encode_batch(self) -> None:
         """Move up to `BATCH_LINES` events over to `_lines`; after the last, a word on what was lost."""
         while self._queue and len(self._lines) < BATCH_LINES:
-            try:
-                self._lines.append(encode(self._queue[0]))
-            except Exception:  # an event with a field of the wrong type: what can be told of it is
-                log.exception("an audit line could not be encoded")
-                self._lines.append(encode(_skeleton(self._queue[0])))
+            event = self._queue[0]
+            if isinstance(event, bytes):
+                self._lines.append(event)
+            else:
+                self._lines.append(self._encoded(event))
             self._queue.popleft()
         # Said once all that waited is written, so that a long outage is one line and not many.
         lost = self.dropped - self._reported
         if lost and not self._lines:
             self._reported += lost
             self._lines.append(encode(_lines_lost(lost)))
+
+    @staticmethod
+    def _encoded(event: AuditEvent) -> bytes:
+        try:
+            return encode(event)
+        except Exception:  # an event with a field of the wrong type: what can be told of it is
+            log.exception("an audit line could not be encoded")
+            return encode(_skeleton(event))
 
     def _failed(self, error: OSError) -> None:
         """Note it (once), wait a little, open anew: the disk may be another one by now."""
@@ -289,8 +305,8 @@ def encode(event: AuditEvent) -> bytes:
 
 def rfc3339(seconds: float) -> str:
     """Seconds since the epoch as `2026-01-31T23:59:59.123Z`."""
-    milliseconds = int(min(max(seconds, 0), SECONDS_MAX) * 1000)
-    return f"{_whole_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+    whole, milliseconds = divmod(int(min(max(seconds, 0), SECONDS_MAX) * 1000), 1000)
+    return "%s.%03dZ" % (_whole_second(whole), milliseconds)  # noqa: UP031 - on the way of every request, twice
 
 
 @lru_cache(maxsize=64)

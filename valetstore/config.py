@@ -152,6 +152,13 @@ class Storage(_Table, frozen=True):
     multipart_seconds_max: Annotated[int, Meta(ge=60, le=10**9)] = 7 * 86_400
 
 
+class Speed(_Table, frozen=True):
+    """What is done to be fast; it changes no answer."""
+
+    fast_lane: bool = True
+    remembered_bytes_max: Bytes = 64 * 2**20
+
+
 class Audit(_Table, frozen=True):
     """One line for each decision."""
 
@@ -194,6 +201,7 @@ class Config(_Table, frozen=True):
     replay: Replay = Replay()
     budgets: Budgets = Budgets()
     storage: Storage = Storage()
+    speed: Speed = Speed()
     audit: Audit = Audit()
     cors: tuple[CorsRule, ...] = ()
     buckets: dict[str, Bucket] = {}
@@ -207,6 +215,11 @@ class Config(_Table, frozen=True):
         """The bucket's own rules where it has any, else those for all."""
         own = self.buckets.get(bucket)
         return own.cors if own and own.cors else self.cors
+
+    @property
+    def any_cors(self) -> bool:
+        """Whether there are rules for any bucket."""
+        return bool(self.cors) or any(bucket.cors for bucket in self.buckets.values())
 
 
 _T = TypeVar("_T", bound=_Table)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from valetstore.config import Budgets as BudgetSettings
 from valetstore.errors import Denied
 from valetstore.grants.grant import Admission, Charge, Grant, Intent, Proof, Use
+from valetstore.grants.memory import ProofMemory
 from valetstore.grants.networks import address_group
 from valetstore.grants.recognise import recognise
 from valetstore.grants.scheme import Scheme
@@ -22,7 +23,7 @@ from valetstore.policy.bounds import SKEW_SECONDS_MAX, grant_end
 from valetstore.policy.budget import BudgetBook, Budgets, charges_of
 from valetstore.policy.request import enforce, enforce_further, enforce_holding
 from valetstore.policy.revocation import RevocationTable
-from valetstore.replay.promise import ReplaySet
+from valetstore.replay.promise import ReplaySet, Told
 
 
 class Gateway:
@@ -40,6 +41,7 @@ class Gateway:
         revocations: RevocationTable | None = None,
         budgets: Budgets | None = None,
         limits: BudgetSettings | None = None,
+        proofs: ProofMemory | None = None,
     ) -> None:
         self.schemes = schemes
         self.keys = keys
@@ -47,6 +49,7 @@ class Gateway:
         self.revocations = RevocationTable() if revocations is None else revocations
         self.budgets: Budgets = BudgetBook() if budgets is None else budgets
         self.limits = limits or BudgetSettings()
+        self.proofs = ProofMemory(0) if proofs is None else proofs
 
     async def admit(self, inbound: Inbound) -> Admission:
         """Let the request in, or raise Denied with what was learned as evidence. `leave` must follow."""
@@ -63,6 +66,43 @@ class Gateway:
         except Denied as denied:
             raise denied.because(**describe(grant, intent)) from None
         return Admission(inbound, intent, grant, None if intent.staged else use, charges, proof.body)
+
+    def admit_at_once(self, inbound: Inbound) -> Admission | None:
+        """`admit` for a read of one object, without a wait: None where it is another request, or counted by budgets.
+
+        A use is not looked at: whoever serves it claims it, and that decides. So a HEAD, which claims nothing, is
+        another request where uses are limited. Raises Denied where `admit` would, which is then to be asked: nothing
+        was counted, and the evidence is not whole.
+        """
+        credential = recognise(inbound, self.schemes)
+        intent = credential.scheme.intent(inbound)
+        if intent.operation != "read" or intent.key is None:
+            return None
+        self.check_source(inbound)
+        proof = self.proofs.prove(inbound, credential, self.keys, intent)
+        grant = proof.grant.narrowed_by(proof.limits)
+        enforce(grant, intent, inbound, self.revocations)
+        if proof.body is not None or charges_of(grant, inbound.peer, self.limits):
+            return None
+        use = use_of(grant, intent, inbound)
+        if use is not None and inbound.method == "HEAD":
+            return None
+        return Admission(inbound, intent, grant, use)
+
+    def admit_again(self, admission: Admission, inbound: Inbound, source: str) -> None:
+        """A request that was admitted without uses and budgets comes again, its head the same to the last byte.
+
+        All that may have changed is judged: time, revocation, and whether too much has failed there (`source` is the
+        address_group). The caller sees to it that `schemes`, `keys` and `limits` are still those that admitted it.
+        Raises Denied as `admit_at_once`.
+        """
+        self.budgets.check(source, inbound.now)
+        enforce(admission.grant, admission.intent, inbound, self.revocations)
+
+    def is_lasting(self, inbound: Inbound) -> bool:
+        """Whether what verification says of an admitted request's key stays true while the ring is the same one."""
+        credential = recognise(inbound, self.schemes)
+        return credential.scheme.covered(inbound, credential) is not None
 
     def extend(self, admission: Admission, intent: Intent) -> Admission:
         """The same request on one more object that it touches: a copy's source, one of many deletes.
@@ -114,6 +154,12 @@ class Gateway:
             await self.replay.claim(admission.use, admission.inbound.now)
             self.recheck(admission, clock())
 
+    def claim_soon(self, admission: Admission, now: float, told: Told) -> bool:
+        """`claim` for who has no coroutine to wait in: see `ReplaySet.claim_soon`. `recheck` must follow the wait."""
+        assert admission.use is not None
+        self.recheck(admission, now)
+        return self.replay.claim_soon(admission.use, admission.inbound.now, told)
+
     def recheck(self, admission: Admission, now: float) -> None:
         """Revocation once more, after the last wait before something is done or shown. Raises `key_revoked`."""
         self.check_in_force(admission.grant, admission.intent.path, now)
@@ -135,7 +181,7 @@ class Gateway:
             raise denied.because(dialect=scheme.name) from None
         try:
             with self._counting(inbound):
-                proof = scheme.verify(inbound, credential, self.keys)
+                proof = self.proofs.prove(inbound, credential, self.keys, intent)
         except Denied as denied:
             raise denied.because(dialect=scheme.name, operation=intent.operation) from None
         return intent, proof

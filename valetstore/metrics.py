@@ -77,6 +77,7 @@ def _sum(one: float, other: float) -> float:
 _ASKED: Final[Mapping[str, _Asked]] = {
     "valetstore_transfers_in_flight": _Asked("Bodies on their way.", ("direction",), _sum),
     "valetstore_connections": _Asked("Open client connections.", (), _sum),
+    "valetstore_fast_lane_total": _Asked("Downloads answered in the fast lane.", (), _sum, is_counter=True),
     # One process owns these; no other says them.
     "valetstore_replay_entries": _Asked("Single-use keys that are remembered.", (), max),
     "valetstore_replay_entries_max": _Asked("How many single-use keys can be remembered.", (), max),
@@ -169,6 +170,13 @@ class Metrics:
     def finished(self, operation: str, seconds: float) -> None:
         """Note the time from a request's head to the last byte of its answer."""
         _observe(self._duration, operation, _DURATION_BUCKETS, seconds)
+
+    def handed_out(self, dialect: str, operation: str, seconds: float, count: int) -> None:
+        """All of a download that was over as it began: `decided`, `first_byte`, `finished` and `moved` in one."""
+        self.decided(dialect, operation, OK)
+        self.first_byte(operation, seconds)
+        self.finished(operation, seconds)
+        self._moved["out"] += count
 
     def gauge(self, name: str, labels: Mapping[str, str], callback: Callback) -> None:
         """Ask `callback` for this metric's value whenever the metrics are read; it must not block.

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
 import jwt
 import pytest
@@ -29,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.edge.wire import Wire
-from tests.gate import Answer, Gate, free_port
+from tests.gate import Answer, Gate, asked, free_port
 
 KINDS: Final = ("http", "workers", "tls", "nginx", "caddy")
 
@@ -54,14 +53,7 @@ class Door:
 
     def ask(self, method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
         """One request on a connection of its own. Only the target of `url` counts."""
-        parts = urlsplit(url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection = self._connection()
-        with contextlib.closing(connection):
-            connection.request(method, target, body=body, headers=headers or {})
-            response = connection.getresponse()
-            found = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, found, response.read())
+        return asked(self._connection(), method, url, body, headers or {})
 
     def _connection(self) -> http.client.HTTPConnection:
         host, port = self.address

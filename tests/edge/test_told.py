@@ -26,9 +26,12 @@ SLOW_SECONDS = 0.1
 class SlowDisk:
     """An object whose every read takes a while."""
 
+    def __init__(self, seconds: float = SLOW_SECONDS) -> None:
+        self._seconds = seconds
+
     async def read(self, start: int, count: int) -> bytes:
         """As many zeros."""
-        await asyncio.sleep(SLOW_SECONDS)
+        await asyncio.sleep(self._seconds)
         return bytes(count)
 
     def fileno(self) -> int | None:
@@ -60,9 +63,9 @@ class Peer:
     def begin(self, _exchange: Exchange) -> None:
         """A request is taken up."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, more: bytes = b"") -> None:
         """Take it."""
-        self.written.append(data)
+        self.written.append(data + more)
 
     async def drained(self, *_: float) -> None:
         """Always."""
@@ -108,6 +111,18 @@ def test_the_first_byte_has_not_gone_out_before_the_disk_was_read(size: int) -> 
     written = b"".join(cast(Peer, exchange.protocol).written)
     assert written.startswith(b"HTTP/1.1 200 OK\r\n")
     assert written.endswith(b"\r\n\r\n" + bytes(size))
+
+
+def test_a_slow_disk_makes_no_slow_client() -> None:
+    """Its reads take longer than the client's grace; the client takes what it gets at once."""
+
+    async def send() -> Exchange:
+        exchange = exchange_of(Peer())
+        pace = Pace(5 * COPY_BYTES, 1, time.monotonic())
+        await ObjectBody(cast(OpenObject, SlowDisk(0.6)), 0, COPY_BYTES * 2, pace).send(exchange, b"head")
+        return exchange
+
+    assert asyncio.run(send()).bytes_out == COPY_BYTES * 2
 
 
 def test_a_described_body_is_not_sent() -> None:

@@ -22,10 +22,18 @@ class Ended(Exception):  # noqa: N818 - reads as what happened
 
 
 class Wire:
-    """A connection to `address` (host and port, or a Unix socket's path), over TLS where `cafile` is given."""
+    """A connection to `address` (host and port, or a Unix socket's path), over TLS where `cafile` is given.
+
+    It comes from the address `source` where that is given.
+    """
 
     def __init__(
-        self, address: tuple[str, int] | str, cafile: Path | None = None, seconds: float = 10, receive_bytes: int = 0
+        self,
+        address: tuple[str, int] | str,
+        cafile: Path | None = None,
+        seconds: float = 10,
+        receive_bytes: int = 0,
+        source: str = "",
     ) -> None:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         if not isinstance(address, str) and ":" in address[0]:
@@ -34,6 +42,8 @@ class Wire:
         self.sock.settimeout(seconds)
         if receive_bytes:  # before the connection: it bounds the window that is offered
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        if source:
+            self.sock.bind((source, 0))
         self.sock.connect(address)
         if cafile is not None:
             self.sock = ssl.create_default_context(cafile=str(cafile)).wrap_socket(
@@ -69,7 +79,7 @@ class Wire:
 
     def answer(self, method: str = "GET") -> Answer:
         """The next answer (a 100 counts as one); raises Ended, TimeoutError."""
-        head = self._until(b"\r\n\r\n").decode("latin-1")
+        head = self.until(b"\r\n\r\n").decode("latin-1")
         first, *lines = head.split("\r\n")[:-2]
         version, status, _ = first.split(" ", 2)
         assert version in {"HTTP/1.1", "HTTP/1.0"}, first
@@ -81,7 +91,7 @@ class Wire:
         number = int(status)
         if method == "HEAD" or number < 200 or number in {204, 304}:
             return Answer(number, headers, b"")
-        return Answer(number, headers, self._exactly(int(headers["content-length"])))
+        return Answer(number, headers, self.exactly(int(headers["content-length"])))
 
     def is_ended(self, seconds: float = 5) -> bool:
         """Whether the other end closes within `seconds`, with nothing more to say."""
@@ -102,7 +112,8 @@ class Wire:
         data, self._buffer = self._buffer, b""
         return data
 
-    def _until(self, mark: bytes) -> bytes:
+    def until(self, mark: bytes) -> bytes:
+        """Everything up to this; raises Ended, TimeoutError."""
         while mark not in self._buffer:
             if not self._more():
                 raise Ended(self._buffer)
@@ -110,7 +121,8 @@ class Wire:
         data, self._buffer = self._buffer[:at], self._buffer[at:]
         return data
 
-    def _exactly(self, count: int) -> bytes:
+    def exactly(self, count: int) -> bytes:
+        """As many bytes; raises Ended, TimeoutError."""
         parts, have = [self._buffer], len(self._buffer)
         while have < count:
             data = self.sock.recv(min(2**20, count - have))

@@ -5,9 +5,11 @@ a transfer coding beside `chunked`, a Host that is none (RFC 9112 sections 3.2, 
 """
 
 import time
-from typing import Final
+from typing import Final, Protocol
 
-from valetstore.edge.exchange import Exchange
+from aiohttp.http_parser import RawRequestMessage
+
+from valetstore.edge.exchange import Connection
 from valetstore.edge.proxies import Forwarded, TrustedProxies
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
@@ -17,13 +19,22 @@ METHODS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST", "OPTIONS"})
 _LENGTH_MAX: Final = 2**63 - 1
 
 
+class Arriving(Protocol):
+    """A parsed head and the connection that it came on (`Exchange` is one)."""
+
+    @property
+    def message(self) -> RawRequestMessage: ...
+    @property
+    def protocol(self) -> Connection: ...
+
+
 class Arrivals:
     """Makes Inbounds, by the rules of the trusted proxies."""
 
     def __init__(self, proxies: TrustedProxies) -> None:
         self._proxies = proxies
 
-    def inbound(self, exchange: Exchange) -> Inbound:
+    def inbound(self, exchange: Arriving) -> Inbound:
         """The facts of a request. Raises `request_malformed`, `target_invalid`, `method_not_allowed`."""
         message = exchange.message
         if message.version not in ((1, 0), (1, 1)):
@@ -39,7 +50,7 @@ class Arrivals:
         protocol = exchange.protocol
         host = hosts[0] if hosts else ""
         origin = self._proxies.origin(protocol.address, protocol.ssl_context is not None, host, _forwarded(exchange))
-        if origin.host and not host_is_valid(origin.host):
+        if origin.host is not host and origin.host and not host_is_valid(origin.host):
             raise Denied("request_malformed", "Its X-Forwarded-Host is not a host.")
         return Inbound(
             message.method,
@@ -55,7 +66,7 @@ class Arrivals:
 _CHECKED: Final = ("Host", "Transfer-Encoding", "Content-Length")
 
 
-def _forwarded(exchange: Exchange) -> Forwarded:
+def _forwarded(exchange: Arriving) -> Forwarded:
     headers = exchange.message.headers
 
     def joined(name: str) -> str | None:

@@ -59,8 +59,9 @@ class Ways(NamedTuple):
 class Cors:
     """Answers preflights and adds headers, by the rules of each bucket."""
 
-    def __init__(self, rules_of: RulesOf, ways: Ways) -> None:
+    def __init__(self, rules_of: RulesOf, ways: Ways, *, any_rules: bool = True) -> None:
         self._rules_of = rules_of
+        self._any = any_rules  # of the settings, for whichever bucket
         self._ways = ways
 
     def answers_as(self, inbound: Inbound) -> str:
@@ -97,6 +98,8 @@ class Cors:
     def headers(self, inbound: Inbound) -> list[Header]:
         """What an answer to this request carries; [] where there is no Origin or no rule for it."""
         origin = inbound.header("origin")
+        if origin is None and not self._any and inbound.method != "OPTIONS":
+            return []
         rules = self._rules_for(inbound)
         if not rules:
             return []

@@ -5,6 +5,7 @@ the body stream, and the transport. It carries no verdict; whether a request was
 """
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -14,14 +15,21 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 
+from valetstore.audit import AuditEvent
 from valetstore.errors import Denied
-from valetstore.inbound import Address, Form
+from valetstore.grants.grant import Admission
+from valetstore.inbound import Address, Form, Inbound
+from valetstore.storage.promise import ObjectInfo
 
 
 class Connection(Protocol):
     """What an exchange needs of the connection it came on (`GatewayProtocol` is one)."""
 
     transport: asyncio.Transport | None
+
+    @property
+    def origin(self) -> tuple[str, bool]:
+        """The other end's address as text ("" for a Unix socket), and whether it speaks TLS."""
 
     @property
     def address(self) -> Address | None:
@@ -38,6 +46,9 @@ class Connection(Protocol):
     @property
     def is_over(self) -> bool:
         """Whether nothing more can be asked on it."""
+
+    def write(self, data: bytes, more: bytes = b"") -> None:
+        """Send this next. Raises ConnectionResetError where the client is gone."""
 
     def begin(self, exchange: "Exchange") -> None:
         """A request is taken up."""
@@ -66,6 +77,12 @@ class Connection(Protocol):
     async def linger(self, seconds: float) -> None:
         """Nothing more will be said: drop what the client sends."""
 
+    def take_over(self) -> socket.socket | None:
+        """A descriptor to read the rest of the present body from; None where nobody else can read it."""
+
+    def hand_back(self, count: int) -> None:
+        """Go on behind the last `count` bytes of the body, which came by that descriptor; 0 where it broke off."""
+
 
 class FormFile(NamedTuple):
     """What a form says of one of its files; None for what it does not say."""
@@ -90,6 +107,17 @@ class FormReader(Protocol):
         """
 
 
+class Shown(NamedTuple):
+    """A whole object that was shown, or described: what the request was, what let it in, the state that it saw."""
+
+    inbound: Inbound
+    message: RawRequestMessage
+    admission: Admission
+    info: ObjectInfo
+    request_id: str
+    retell: Callable[[str, str, float], list[AuditEvent]]
+
+
 class Exchange:
     """A request being answered. `body` is the decoded body stream, `started` a monotonic time in seconds.
 
@@ -101,8 +129,8 @@ class Exchange:
         message: RawRequestMessage,
         body: StreamReader,
         protocol: Connection,
-        _writer: AbstractStreamWriter,
-        task: "asyncio.Task[None]",
+        _writer: AbstractStreamWriter | None,
+        task: "asyncio.Task[None] | None",
     ) -> None:
         self.message = message
         self.body = body
@@ -116,6 +144,9 @@ class Exchange:
         self.failure: Denied | None = None
         # What is to be let go of once the answer is out and the work for it done, however that went.
         self.at_end: list[Callable[[], None]] = []
+        # The answer's head as it went out; and where it was a whole object, what was shown to whom.
+        self.head = b""
+        self.shown: Shown | None = None
         # Set where the body is a form that was read up to its file.
         self.form: FormReader | None = None
         # Where an upgrade is asked for, the parser lets go of what follows; it has to come on a new connection.
@@ -132,9 +163,9 @@ class Exchange:
             raise ConnectionResetError("the client is gone")
         return transport
 
-    def write_head(self, data: bytes) -> None:
+    def write_head(self, data: bytes, body: bytes = b"") -> None:
         """Write the answer's first bytes; raises ConnectionResetError where the client is gone."""
-        self.transport.write(data)
+        self.protocol.write(data, body)
         self.head_sent_at = time.monotonic()
 
     @property

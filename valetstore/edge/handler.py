@@ -2,19 +2,20 @@
 
 import asyncio
 import logging
-import secrets
 
 from valetstore.audit import Audit
 from valetstore.edge.admin import Admin
 from valetstore.edge.arrival import METHODS, Arrivals
 from valetstore.edge.cors import Cors
 from valetstore.edge.dialect import Dialects
-from valetstore.edge.exchange import Answered, Exchange
+from valetstore.edge.exchange import Answered, Exchange, Shown
+from valetstore.edge.fastlane import FastLane
 from valetstore.edge.forms import is_form, open_form
 from valetstore.edge.objects import Objects
 from valetstore.edge.protocol import LINGER_SECONDS
 from valetstore.edge.release import Releases
 from valetstore.edge.replies import Header, Reply, problem
+from valetstore.edge.request_id import new_request_id
 from valetstore.edge.served import SAFETY
 from valetstore.edge.service import Service
 from valetstore.edge.story import Story
@@ -47,7 +48,9 @@ class Handler:
         metrics: Metrics,
         transfers: Transfers,
         hsts_seconds: int,
+        lane: FastLane | None = None,
     ) -> None:
+        self.lane = lane
         self._arrivals = arrivals
         self._gateway = gateway
         self._objects = objects
@@ -59,12 +62,11 @@ class Handler:
         self._audit = audit
         self._metrics = metrics
         self._transfers = transfers
-        # `max-age=0` would tell browsers to forget what they were told; 0 means to tell them nothing.
-        self._hsts: list[Header] = [("Strict-Transport-Security", f"max-age={hsts_seconds}")] if hsts_seconds else []
+        self._hsts = hsts_headers(hsts_seconds)
 
     async def __call__(self, exchange: Exchange) -> Answered:
         """Answer one request. Nothing but cancellation leaves this."""
-        story = Story(self._audit, self._metrics, exchange, secrets.token_hex(8))
+        story = Story(self._audit, self._metrics, exchange, new_request_id())
         common: list[Header] = [("X-Request-Id", story.request_id), *SAFETY]
         try:
             reply = await self._reply(exchange, story, common)
@@ -74,6 +76,11 @@ class Handler:
                 reply.release()
             if exchange.failure is not None:
                 story.refused(exchange.failure)
+            elif reply.shown is not None and story.admission is not None and exchange.keep_alive:
+                admission = story.admission
+                exchange.shown = Shown(
+                    admission.inbound, exchange.message, admission, reply.shown, story.request_id, story.retell
+                )
             if not exchange.body_is_whole:
                 await exchange.linger(LINGER_SECONDS)
         except (ConnectionError, Denied) as error:
@@ -170,3 +177,8 @@ class Handler:
         if admission.intent.key is None and admission.intent.operation != "list":
             return self._service.keyed(admission)
         return await self._objects.answer(exchange, admission, story.admitted)
+
+
+def hsts_headers(seconds: int) -> list[Header]:
+    """What answers over TLS carry; none for 0. `max-age=0` would tell browsers to forget what they were told."""
+    return [("Strict-Transport-Security", f"max-age={seconds}")] if seconds else []

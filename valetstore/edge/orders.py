@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 WATCH_SECONDS: Final = 0.25
 """How often the key ring and the certificate are looked at."""
 
-_FIXED: Final = ("listen", "replay", "storage", "audit", "buckets")
+_FIXED: Final = ("listen", "replay", "storage", "speed", "audit", "buckets")
 """Tables that are read once: sockets, folders and sizes made from them are in use. All but what is only said to
 clients: `hsts-seconds`, and the CORS rules of a bucket.
 """

@@ -14,7 +14,9 @@ Rule 2: after the first malformed byte nothing on the connection is read any mor
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
+import socket
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 
@@ -22,8 +24,10 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from valetstore.edge.exchange import Answered, Exchange
 from valetstore.edge.framing import PIECE_BYTES, Framing
+from valetstore.edge.parsing import new_parser
 from valetstore.edge.progress import reset, taken
 from valetstore.edge.replies import problem
+from valetstore.edge.seam import Seam
 from valetstore.edge.served import SAFETY
 from valetstore.edge.tail import Tail
 from valetstore.errors import Denied
@@ -58,19 +62,43 @@ class Book(Protocol):
         """A refusal of what never became a request."""
 
 
+class Lane(Protocol):
+    """A shorter way for requests that are simple enough (`fastlane.FastLane` is one)."""
+
+    def take(self, connection: "GatewayProtocol", data: bytes) -> bool:
+        """Answer `data` if it is one whole head that can be answered from memory; else False, and nothing was done."""
+
+    def learn(self, data: bytes, exchange: Exchange) -> None:
+        """A head was answered in the general way, or in this one."""
+
+
+class Desk(Protocol):
+    """Where connections find the present lane: a reload brings another."""
+
+    @property
+    def lane(self) -> Lane | None:
+        """None where all requests go the general way."""
+
+
 class GatewayProtocol(RequestHandler):
     """One connection of the gateway."""
 
     __slots__ = (
+        "_address",
         "_answering",
         "_book",
         "_bytes_before",
         "_bytes_in",
+        "_desk",
         "_framing",
         "_gone",
         "_has_ended",
+        "_head",
+        "_held",
         "_is_deaf",
         "_is_draining",
+        "_seam",
+        "_socket",
         "_tail",
         "_taken",
         "_taken_at",
@@ -78,11 +106,19 @@ class GatewayProtocol(RequestHandler):
         "_wire",
         "connected_from",
         "head_since",
+        "origin",
     )
 
-    def __init__(self, manager: Any, book: Book, **settings: Any) -> None:
+    def __init__(self, manager: Any, book: Book, desk: Desk, **settings: Any) -> None:
         super().__init__(manager, **settings)
         self._book = book
+        self._desk = desk
+        self._address: Address | None = None
+        self.origin = ("", False)
+        self._socket = -1  # its descriptor, where it may be written to directly
+        self._seam = Seam()
+        self._head = b""  # the one that is being answered, where nothing came with it
+        self._held: list[bytes] | None = None  # what came while the lane has not finished
         self._bytes_in = 0
         self._bytes_before = 0
         self._answering: Exchange | None = None
@@ -104,6 +140,12 @@ class GatewayProtocol(RequestHandler):
         """Count the connection; one too many is told so and closed."""
         super().connection_made(transport)
         self._wire = self.transport
+        # A Unix socket's peer is "", a path, or the bytes of an abstract name.
+        name = self.peername
+        self._address = plain_address(name[0]) if isinstance(name, tuple) else None
+        self.origin = (str(self._address or ""), self.ssl_context is not None)
+        if not self.origin[1] and (own := transport.get_extra_info("socket")) is not None:
+            self._socket = own.fileno()
         self.head_since = self._loop.time()
         refusal = self._book.enter(self)
         if refusal is not None:
@@ -137,8 +179,18 @@ class GatewayProtocol(RequestHandler):
             self._say_and_leave(refusal, linger_seconds)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, and keep the books that it does not."""
+        """Feed the parser, and keep the books that it does not; what the lane takes goes by both."""
+        if self._held is not None:
+            self._held.append(data)
+            self._pause_transport_reading()
+            return
+        lane = self._desk.lane
+        if lane is not None and self._is_at_rest and lane.take(self, data):
+            return
         self._turn_away()
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
         # A body that is framed by its length needs no look at each piece.
         if len(data) <= PIECE_BYTES or (self._answering is not None and not self._framing.is_counted):
             self._receive(data)
@@ -156,6 +208,10 @@ class GatewayProtocol(RequestHandler):
         queued = len(self._messages)
         super().data_received(data)
         newest = self._messages[-1] if len(self._messages) > queued else None
+        count = len(self._messages) - queued
+        self._seam.fed(data, count, newest and newest[0])
+        if count == 1 and self._seam.is_between and not queued and self._answering is None:
+            self._head = data
         self._tail.fed(data, newest, parser_is_behind=self._reading_paused or self._buffer_paused)
         self._bound_framing(len(data), newest is not None)
         if self._messages:
@@ -167,13 +223,48 @@ class GatewayProtocol(RequestHandler):
         elif self.head_since != _NO_TIME and self._bytes_in - self._bytes_before > HEAD_BYTES_MAX:
             self._refuse_head(Denied("headers_too_large"))
 
+    def take_over(self) -> socket.socket | None:
+        """A second descriptor, to read the rest of the present body from; `hand_back` must follow.
+
+        None where a byte of it may be elsewhere: over TLS, with a parser that is behind, at the client's end.
+        """
+        is_behind = self._reading_paused or self._buffer_paused or self._upgraded
+        if self._socket < 0 or is_behind or self._has_ended or self.transport is None:
+            return None
+        try:
+            sock = socket.socket(fileno=os.dup(self._socket))
+        except OSError:  # no descriptors are left
+            return None
+        self._pause_reading_for_buffer()
+        return sock
+
+    def hand_back(self, count: int) -> None:
+        """Go on behind the last `count` bytes of the body, which came by that descriptor; 0 where it broke off.
+
+        Where it broke off, the connection ends with the answer.
+        """
+        if self.transport is None or self._answering is None:
+            return
+        if count:
+            # The parser still counts the body; a new one begins where it ends.
+            self._parser = new_parser(self, self._loop)
+            self._bytes_in += count
+            self._answering.body.feed_eof()
+            self._seam.passed(count)
+            self._tail.fed(b"", None, parser_is_behind=False)
+        self._resume_reading_for_buffer()
+
     def begin(self, exchange: Exchange) -> None:
         """A request is taken up."""
         self._answering = exchange
 
     def end(self) -> None:
         """The request is answered; the next one's head may come."""
-        self._answering = None
+        exchange, self._answering = self._answering, None
+        if self._head:
+            head, self._head = self._head, b""
+            if exchange is not None and exchange.shown is not None and (lane := self._desk.lane) is not None:
+                lane.learn(head, exchange)
         self._bytes_before = self._bytes_in
         if self._tail.has_begun and not self._messages and not self.is_closing:
             self.head_since = self._loop.time()  # it came behind the request that is answered now
@@ -181,9 +272,7 @@ class GatewayProtocol(RequestHandler):
     @property
     def address(self) -> Address | None:
         """The other end's address; None for a Unix socket."""
-        # A Unix socket's peer is "", a path, or the bytes of an abstract name.
-        name = self.peername
-        return plain_address(name[0]) if isinstance(name, tuple) else None
+        return self._address
 
     @property
     def is_closing(self) -> bool:
@@ -198,7 +287,79 @@ class GatewayProtocol(RequestHandler):
     @property
     def _is_idle(self) -> bool:
         """Whether nothing is asked or answered."""
-        return self._answering is None and not self._messages
+        return self._answering is None and not self._messages and self._held is None
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """Whether the next byte is the first of a request, and aiohttp waits for it."""
+        waiter = self._waiter
+        return (
+            self._seam.is_between
+            and waiter is not None
+            and not waiter.done()
+            and self._answering is None
+            and not self._messages
+            and not (self._has_ended or self._is_deaf or self._is_draining or self._close or self._force_close)
+        )
+
+    # --- for the lane ------------------------------------------------------------------------------
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something that was written is still in this process."""
+        return self.transport is None or self.transport.get_write_buffer_size() > 0
+
+    def hold(self) -> None:
+        """What comes from now on waits until the lane has answered: `go_on` or `give_back`."""
+        self._held = []
+        # A whole request is here: neither is its head late, nor the connection idle, as aiohttp would think.
+        self.head_since = _NO_TIME
+        if self._keepalive_handle is not None:
+            self._keepalive_handle.cancel()
+            self._keepalive_handle = None
+
+    def go_on(self, *, keep_alive: bool = True) -> None:
+        """The lane has answered what it took."""
+        held, self._held = self._held, None
+        if self.transport is None:
+            return
+        if not keep_alive or self.is_over:
+            self.close()
+            self.transport.close()
+            return
+        self.head_since = _NO_TIME
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        if held:
+            self._resume_transport_reading()
+            for data in held:
+                self.data_received(data)
+
+    def give_back(self, data: bytes) -> None:
+        """The lane has not answered `data`, which now goes the general way, and what came after it."""
+        held, self._held = self._held, None
+        if held:
+            self._resume_transport_reading()
+        for piece in (data, *(held or ())):
+            self._feed(piece)
+
+    def write(self, data: bytes, more: bytes = b"") -> None:
+        """Send this next, and `more` behind it: into the socket at once, where nothing else waits for it."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        if self._socket < 0 or transport.get_write_buffer_size():
+            transport.write(data + more)
+            return
+        try:
+            sent = os.writev(self._socket, (data, more)) if more else os.write(self._socket, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise ConnectionResetError(error.strerror) from error
+        if sent < len(data) + len(more):
+            transport.write((data + more)[sent:])
 
     def head_is_late(self, now: float, seconds: float) -> bool:
         """Whether a head was begun (or a connection opened) and not completed in time."""

@@ -1,6 +1,7 @@
 """Replies: a status, headers and a body, written to the connection in as few writes as there can be."""
 
 import time
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -10,6 +11,7 @@ from valetstore.edge.exchange import Exchange
 from valetstore.edge.stream import Body
 from valetstore.encoding import http_date
 from valetstore.errors import REFUSALS, Denied
+from valetstore.storage.promise import ObjectInfo
 
 Header = tuple[str, str]
 
@@ -39,6 +41,8 @@ class Reply:
         self.status = status
         self.headers = headers or []
         self.body = body
+        # Where the answer is a whole object, or what a HEAD says of it: its state.
+        self.shown: ObjectInfo | None = None
         self._described_bytes = described_bytes
         self._phrase = phrase or _PHRASES[status]
 
@@ -53,19 +57,25 @@ class Reply:
         Raises ConnectionError where the client is gone. A refusal that comes before the body was read ends
         the connection: what follows on it would be the rest of that body.
         """
+        if not self.write(exchange, common) and not isinstance(self.body, bytes):
+            await self.body.send(exchange, exchange.head)
+        await exchange.protocol.drained()
+
+    def write(self, exchange: Exchange, common: list[Header]) -> bool:
+        """The same, at once, for all but a Body that streams: of that nothing is written, and it is False."""
         if not exchange.body_is_whole or exchange.protocol.is_closing:
             exchange.keep_alive = False
-        head = self._head(exchange, common)
+        head = exchange.head = self._head(exchange, common)
         exchange.status = self.status
         with_body = exchange.message.method != "HEAD" and self.status not in _NO_LENGTH
         if not with_body or not self.length:
             exchange.write_head(head)
         elif isinstance(self.body, bytes):
-            exchange.write_head(head + self.body)
+            exchange.write_head(head, self.body)
             exchange.bytes_out += len(self.body)
         else:
-            await self.body.send(exchange, head)
-        await exchange.protocol.drained()
+            return False
+        return True
 
     def release(self) -> None:
         """Let go of what the body is read from."""
@@ -73,27 +83,39 @@ class Reply:
             self.body.close()
 
     def _head(self, exchange: Exchange, common: list[Header]) -> bytes:
-        lines = [f"HTTP/1.1 {self.status} {self._phrase}\r\n".encode()]
-        for name, value in (*self.headers, *common):
-            # Values are latin-1 where they are made; an answer is not lost over one that is not.
-            lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))
-        if self.status not in _NO_LENGTH:
-            lines.append(self._framing())
-        lines.append(b"Date: " + http_date(int(time.time())).encode() + b"\r\n")
+        # Values are latin-1 where they are made; an answer is not lost over one that is not.
+        fields = "".join([f"{name}: {value}\r\n" for name, value in (*self.headers, *common)])
+        lines = [
+            f"HTTP/1.1 {self.status} {self._phrase}\r\n{fields}".encode("latin-1", "replace"),
+            b"" if self.status in _NO_LENGTH else self._framing(),
+            b"Date: %b\r\n" % date_now(),
+            b"",
+            b"\r\n",
+        ]
         if not exchange.keep_alive:
-            lines.append(b"Connection: close\r\n")
+            lines[3] = b"Connection: close\r\n"
         elif exchange.message.version == (1, 0):
-            lines.append(b"Connection: keep-alive\r\n")
-        lines.append(b"\r\n")
+            lines[3] = b"Connection: keep-alive\r\n"
         head = b"".join(lines)
         # Every source of a header is checked where it enters; this is the last door.
-        if head.count(b"\r") != len(lines) or head.count(b"\n") != len(lines):
+        count = len(self.headers) + len(common) + 3 + bool(lines[1]) + bool(lines[3])
+        if head.count(b"\r") != count or head.count(b"\n") != count:
             raise ValueError("a header would split the response")
         return head
 
     def _framing(self) -> bytes:
         """The header that says where the body ends."""
         return b"Content-Length: %d\r\n" % self.length
+
+
+def date_now() -> bytes:
+    """The Date of an answer (RFC 9110 section 6.6.1)."""
+    return _date(int(time.time()))
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> bytes:
+    return http_date(second).encode()
 
 
 def problem(denied: Denied) -> Reply:

@@ -14,7 +14,7 @@ from valetstore.edge.acceptor import Acceptor
 from valetstore.edge.book import ConnectionBook
 from valetstore.edge.exchange import Answered, Exchange
 from valetstore.edge.handler import Handler
-from valetstore.edge.protocol import GatewayProtocol
+from valetstore.edge.protocol import GatewayProtocol, Lane
 from valetstore.edge.tls import Tls
 from valetstore.errors import ConfigInvalid
 
@@ -47,6 +47,11 @@ class Server:
         self._manager = web.Server(call, request_factory=make)
         self._acceptors: list[Acceptor] = []
         self._sweeping: asyncio.Task[None] | None = None
+
+    @property
+    def lane(self) -> Lane | None:
+        """See `protocol.Desk`. Looked up each time, as the handler is."""
+        return self.handler.lane
 
     async def start(self, sockets: list[socket.socket]) -> None:
         """Accept on these listening sockets."""
@@ -95,6 +100,7 @@ class Server:
         return GatewayProtocol(
             self._manager,
             self._book,
+            self,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=self.limits.keep_alive_seconds,
             access_log=None,  # aiohttp's would print the query, that is, keys

@@ -7,6 +7,7 @@ Rule 2: telling never waits and never fails.
 
 import re
 import time
+from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import unquote
 
@@ -27,7 +28,9 @@ _SUSPECT: Final = re.compile(
     r"eyJ|[=?]|%3d|bearer|sharedkey|aws|['\"]|valet1\.|x-(?:amz|goog|auth|valet)-", re.IGNORECASE
 )
 # What a signed URL or a session token has, and hardly a file: a client has escaped the `?` before them.
-_KEYED: Final = re.compile(r"(?:signature|sig|upload_id)(?:=|%3d)|x-amz-security-token|valet1\.", re.IGNORECASE)
+_KEYED: Final = re.compile(r"(?:signature|sig|upload_id)(?:=|%3d)|x-amz-security-token|valet1\.")
+_KEYED_MARKS: Final = ("=", "%3d", "x-amz-security-token", "valet1.")
+"""One of them is in whatever _KEYED finds: most paths have none, and need no search."""
 
 _KNOWN = ("dialect", "operation", "signing_key", "key_identity", "subject", "ctx")
 
@@ -43,6 +46,7 @@ class Story:
         self.admission: Admission | None = None
         self._inbound: Inbound | None = None
         self._about: dict[str, object] = {}
+        self._who: tuple[str, str, str] | None = None  # address, object, user agent
         self._code = ""
         self._reason = ""
         self._decision: Literal["admitted", "refused", ""] = ""
@@ -50,6 +54,7 @@ class Story:
     def arrived(self, inbound: Inbound) -> None:
         """The request has a shape."""
         self._inbound = inbound
+        self._who = None
 
     def learned(self, admission: Admission) -> None:
         """A key was proven and covers the request."""
@@ -103,6 +108,22 @@ class Story:
             event.status = exchange.status or None
             self._audit.write(event)
 
+    def retell(self, moment: str, request_id: str, duration_ms: float) -> list[AuditEvent]:
+        """What was told of an exchange that went well, of another one that is the same but for these."""
+        decision = self._event("decision")
+        decision.decision = "admitted"
+        events = [decision]
+        exchange = self._exchange
+        if exchange.bytes_in or exchange.bytes_out:
+            transfer = self._event("transfer")
+            transfer.bytes = exchange.bytes_in or exchange.bytes_out
+            transfer.duration_ms = duration_ms
+            transfer.status = exchange.status
+            events.append(transfer)
+        for event in events:
+            event.time, event.request_id = moment, request_id
+        return events
+
     def _decide(self, decision: Literal["admitted", "refused"]) -> None:
         self._decision = decision
         self._metrics.decided(*self._kind, self._code or "ok")
@@ -116,7 +137,7 @@ class Story:
         return str(self._about.get("dialect", "")), str(self._about.get("operation", ""))
 
     def _event(self, kind: Literal["decision", "transfer"]) -> AuditEvent:
-        about, inbound = self._about, self._inbound
+        about = self._about
         event = AuditEvent(
             time=rfc3339(time.time()),
             request_id=self.request_id,
@@ -131,12 +152,17 @@ class Story:
             operation=str(about.get("operation", "")),
             method=self._exchange.message.method,
         )
-        address = self._exchange.protocol.address if inbound is None else inbound.peer
-        event.address = "" if address is None else str(address)
-        event.object = self._object()
-        user_agent = self._exchange.message.headers.get("User-Agent", "")
-        event.user_agent = redact(user_agent) if _SUSPECT.search(user_agent) else user_agent
+        if self._who is None:
+            self._who = self._address(), self._object(), _harmless(self._exchange.message.headers.get("User-Agent", ""))
+        event.address, event.object, event.user_agent = self._who
         return event
+
+    def _address(self) -> str:
+        connection = self._exchange.protocol
+        address = connection.address if self._inbound is None else self._inbound.peer
+        if address is connection.address:
+            return connection.origin[0]
+        return "" if address is None else str(address)
 
     def _object(self) -> str:
         """The path as it was understood, or as it arrived where it was not; never the query, never a key."""
@@ -144,9 +170,24 @@ class Story:
             path = self._exchange.message.path.partition("?")[0] if self._inbound is None else self._inbound.path
         except Denied:
             path = unquote(self._exchange.message.path.partition("?")[0])
-        if _KEYED.search(path):
+        low = path.lower()
+        if any(mark in low for mark in _KEYED_MARKS) and _KEYED.search(low):
             path = redact(path)
         return _RUN.sub(_masked, path) if path.count(".") >= 2 else path
+
+
+def _harmless(user_agent: str) -> str:
+    """A user agent without a key in it."""
+    return _usual(user_agent) if len(user_agent) <= _USUAL_CHARACTERS else _without_key(user_agent)
+
+
+def _without_key(user_agent: str) -> str:
+    return redact(user_agent) if _SUSPECT.search(user_agent) else user_agent
+
+
+_USUAL_CHARACTERS: Final = 256
+"""Longer ones are not remembered: strangers send them."""
+_usual: Final = lru_cache(maxsize=1024)(_without_key)
 
 
 def _masked(run: re.Match[str]) -> str:

@@ -24,8 +24,10 @@ from valetstore.edge.book import ConnectionBook
 from valetstore.edge.cloudfront import CloudFrontCalls
 from valetstore.edge.cors import Cors, Ways
 from valetstore.edge.dialect import Dialects
+from valetstore.edge.fastlane import FastLane
 from valetstore.edge.gcs import GcsCalls
-from valetstore.edge.handler import Handler
+from valetstore.edge.handler import Handler, hsts_headers
+from valetstore.edge.lane_check import why_not
 from valetstore.edge.objects import Objects
 from valetstore.edge.orders import Standing
 from valetstore.edge.proxies import TrustedProxies
@@ -40,6 +42,7 @@ from valetstore.edge.tls import Tls
 from valetstore.edge.transfers import Transfers
 from valetstore.edge.uploading import Services
 from valetstore.gateway import Gateway
+from valetstore.grants.memory import PROOF_BYTES, ProofMemory
 from valetstore.metrics import Metrics
 from valetstore.policy.budget import Budgets
 from valetstore.policy.revocation import Revocations
@@ -79,7 +82,9 @@ class Worker:
         self._standing = standing
         self._single = single
         self._tls = Tls(standing.tls) if standing.tls is not None else None
-        self._store = DiskStore(config.data, config.buckets, config.storage, devices)
+        remembered = config.speed.remembered_bytes_max
+        self._store = DiskStore(config.data, config.buckets, config.storage, devices, remembered // 2)
+        self._proofs = ProofMemory(remembered // 4 // PROOF_BYTES)
         self.metrics = metrics or Metrics(__version__)
         self._transfers = Transfers()
         self._store_trouble = self._store.why_not_ready()
@@ -90,6 +95,7 @@ class Worker:
         self._proxies = TrustedProxies(config.listen.trusted_proxies)
         self._book = ConnectionBook(config.limits, self._proxies, self.metrics, self._audit, tally)
         self._gateway = self._make_gateway(standing)
+        self._lane_served = 0  # by lanes of former settings
         self._server = Server(config, self._make_handler(config), self._book, self._tls)
         self._background: list[asyncio.Task[None]] = []
         self._name_gauges()
@@ -136,17 +142,23 @@ class Worker:
         self._gateway.limits = gateway.limits
         self._book.limits = self._server.limits = standing.config.limits
         if standing.config != self._standing.config:
+            self._lane_served = self._lane_total()
             self._server.handler = self._make_handler(standing.config)
         self._standing = standing
 
     def _make_gateway(self, standing: Standing) -> Gateway:
         config, single = standing.config, self._single
         ring, table = standing.ring.ring(), single.revocations.table
-        return Gateway(schemes_of(config), ring, single.replay, table, single.budgets, config.budgets)
+        return Gateway(schemes_of(config), ring, single.replay, table, single.budgets, config.budgets, self._proofs)
 
     def _make_handler(self, config: Config) -> Handler:
         services = Services(self._store, self._store.uploads, self._gateway, config, self._transfers)
         dialects = _dialects(services, rules_of(config))
+        cors = Cors(
+            config.cors_rules,
+            Ways(partial(stored_rules, self._store.buckets), dialects.spoken, dialects.place),
+            any_rules=config.any_cors,
+        )
         return Handler(
             arrivals=Arrivals(self._proxies),
             gateway=self._gateway,
@@ -155,14 +167,30 @@ class Worker:
             service=self._service,
             admin=Admin(self._gateway, self._single.revocations),
             releases=Releases(self._gateway, self._single.revocations),
-            cors=Cors(
-                config.cors_rules,
-                Ways(partial(stored_rules, self._store.buckets), dialects.spoken, dialects.place),
-            ),
+            cors=cors,
             audit=self._audit,
             metrics=self.metrics,
             transfers=self._transfers,
             hsts_seconds=config.listen.hsts_seconds,
+            lane=self._make_lane(config, cors),
+        )
+
+    def _make_lane(self, config: Config, cors: Cors) -> FastLane | None:
+        if not config.speed.fast_lane:
+            return None
+        if reason := why_not():
+            log.warning("the fast lane is off: %s; small downloads take the general way", reason)
+            return None
+        return FastLane(
+            arrivals=Arrivals(self._proxies),
+            gateway=self._gateway,
+            store=self._store,
+            cors=cors,
+            audit=self._audit,
+            metrics=self.metrics,
+            hsts=hsts_headers(config.listen.hsts_seconds),
+            limits=config.limits,
+            bytes_max=config.speed.remembered_bytes_max // 4,
         )
 
     def _name_gauges(self) -> None:
@@ -170,11 +198,16 @@ class Worker:
         gauge("valetstore_connections", {}, lambda: len(self._book))
         gauge("valetstore_transfers_in_flight", {"direction": "in"}, lambda: self._transfers.counts["in"])
         gauge("valetstore_transfers_in_flight", {"direction": "out"}, lambda: self._transfers.counts["out"])
+        gauge("valetstore_fast_lane_total", {}, self._lane_total)
         gauge("valetstore_audit_dropped_total", {}, lambda: self._audit.dropped)
         gauge("valetstore_disk_free_bytes", {"volume": "data"}, partial(_free_bytes, config.data))
         for name, bucket in config.buckets.items():
             if bucket.root:
                 gauge("valetstore_disk_free_bytes", {"volume": name}, partial(_free_bytes, Path(bucket.root)))
+
+    def _lane_total(self) -> int:
+        lane = self._server.handler.lane
+        return self._lane_served + (0 if lane is None else lane.served)
 
     def _audit_reason(self) -> tuple[Reason, str] | None:
         trouble = self._audit.required and not self._audit.accepting

@@ -50,7 +50,9 @@ class Scene:
         self.address = ("", 0)
         self.server: Server
 
-    async def handle(self, exchange: Exchange) -> Answered:
+    lane = None
+
+    async def __call__(self, exchange: Exchange) -> Answered:
         """As `Handler` does it."""
         call = cast(Call, SimpleNamespace(exchange=exchange, refusal=_refusal))
         try:
@@ -89,7 +91,7 @@ async def playing(work: Work, folder: Path) -> AsyncIterator[Scene]:
     scene, config = Scene(work), Config()
     audit = Audit(AuditSettings(audit_to="off"), folder)
     book = ConnectionBook(config.limits, TrustedProxies(()), Metrics("0"), audit, None)
-    scene.server = Server(config, cast(Any, scene.handle), book, None)
+    scene.server = Server(config, cast(Any, scene), book, None)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         scene.address = listening.getsockname()
@@ -261,7 +263,7 @@ def test_completes_that_take_long_in_a_real_gateway(tmp_path: Path) -> None:
                 length = f"Content-Length: {len(body)}"
                 wires[-1].send(head("POST", target, length, "If-None-Match: *", "Connection: close", host=host) + body)
             for wire in wires:
-                assert wire._until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+                assert wire.until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
             wires[2].reset()
             plain.put_object(Bucket=BUCKET, Key="badly", Body=b"first")
         finally:

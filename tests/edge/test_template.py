@@ -1,0 +1,82 @@
+"""Templates: what is filled in stands where it stood, and everything else is copied."""
+
+import json
+from typing import Any, Final
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valetstore.audit import AuditEvent, encode
+from valetstore.edge.request_id import new_request_id
+from valetstore.edge.template import Template, answer_of, head_of
+
+HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nX-Request-Id: %b\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nx-amz-request-id: %b\r\n"
+    b"Content-Length: 3\r\n\r\n"
+)
+BLANKS: Final = (b"<first blank>", b"<second blank>", b"<third blank>")
+
+
+@given(
+    pieces=st.lists(st.one_of(st.binary(max_size=12), st.integers(0, 2)), max_size=12),
+    values=st.tuples(st.binary(max_size=9), st.binary(max_size=9), st.binary(max_size=9)),
+)
+def test_each_blank_is_filled_wherever_it_stands(pieces: list[bytes | int], values: tuple[bytes, bytes, bytes]) -> None:
+    """None, one or many of each, side by side; values that look like blanks are left alone."""
+    text = b"".join(BLANKS[piece] if isinstance(piece, int) else piece for piece in pieces)
+    expected = b"".join(values[piece] if isinstance(piece, int) else piece for piece in pieces)
+    template = Template(text, BLANKS)
+    assert template.fill(*values) == expected
+    assert template.fill(*BLANKS) == text
+
+
+def test_a_head_gets_its_own_id_and_date_each_time() -> None:
+    """The id wherever a dialect says it again; nothing else changes."""
+    first, second = new_request_id(), new_request_id()
+    made = head_of(HEAD % (first.encode(), first.encode()), first)
+    assert made is not None
+    assert made.fill(second.encode(), b"Mon, 07 Nov 1994 08:49:37 GMT") == HEAD.replace(b"Sun, 06", b"Mon, 07") % (
+        second.encode(), second.encode(),
+    )  # fmt: skip
+
+
+def test_a_head_whose_date_is_not_told_apart_is_not_kept() -> None:
+    """None, or two of them."""
+    assert head_of(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", "id") is None
+    assert head_of(HEAD.replace(b"x-amz-request-id", b"Date") % (b"1", b"1"), "1") is None
+
+
+_TEXT: Final = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@given(
+    user_agent=_TEXT,
+    path=_TEXT,
+    ctx=st.recursive(st.none() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT, st.lists),
+)
+def test_an_audit_line_is_what_it_would_have_been(user_agent: str, path: str, ctx: Any) -> None:
+    """Of any names, agents and contexts: time, id, duration and address are new, the rest is as it was, in JSON."""
+
+    def retell(moment: str, request_id: str, duration_ms: float) -> list[AuditEvent]:
+        decision = AuditEvent(time=moment, request_id=request_id, event="decision", decision="admitted")
+        transfer = AuditEvent(time=moment, request_id=request_id, event="transfer")
+        transfer.bytes, transfer.status, transfer.duration_ms = 3, 200, duration_ms
+        for event in (decision, transfer):
+            event.user_agent, event.object, event.ctx, event.address = user_agent, path, ctx, "192.0.2.1"
+        return [decision, transfer]
+
+    own = new_request_id()
+    made = answer_of(HEAD % (own.encode(), own.encode()), own, retell, body_bytes=3, dialect="native", operation="read")
+    assert made is not None
+    new = ("2026-01-31T23:59:59.123Z", "00000000000000ff", 0.25)
+    lines = [line.fill(new[0].encode(), new[1].encode(), b"0.25", b"2001:db8::1") for line in made.lines]
+    for line, event in zip(lines, retell(*new), strict=True):
+        event.address = "2001:db8::1"
+        assert json.loads(line) == json.loads(encode(event))
+
+
+def test_request_ids_are_sixteen_digits_and_never_the_same() -> None:
+    """Across the seams of what is drawn at once."""
+    ids = [new_request_id() for _ in range(2_000)]
+    assert len(set(ids)) == len(ids)
+    assert all(len(one) == 16 and int(one, 16) >= 0 for one in ids)

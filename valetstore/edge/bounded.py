@@ -1,0 +1,41 @@
+"""Bounded: a memory by text, in which the longest remembered goes first once it holds too much."""
+
+from typing import Generic, TypeVar
+
+_Value = TypeVar("_Value")
+
+
+class Bounded(Generic[_Value]):
+    """At most `bytes_max` bytes, where one entry is reckoned at `entry_bytes` and `text_factor` times its text."""
+
+    def __init__(self, bytes_max: int, entry_bytes: int, text_factor: int) -> None:
+        self._bytes_max = bytes_max
+        self._entry_bytes = entry_bytes
+        self._text_factor = text_factor
+        self._bytes = 0
+        self._held: dict[bytes, _Value] = {}
+        self.get = self._held.get
+        """The value of a text, None where it is not remembered."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, text: bytes) -> bool:
+        return text in self._held
+
+    def put(self, text: bytes, value: _Value) -> None:
+        """Remember this, as the newest."""
+        self.forget(text)
+        self._held[text] = value
+        self._bytes += self._weight(text)
+        while self._bytes > self._bytes_max:
+            self.forget(next(iter(self._held)))
+
+    def forget(self, text: bytes) -> None:
+        """Harmless where it is not remembered."""
+        if text in self._held:
+            del self._held[text]
+            self._bytes -= self._weight(text)
+
+    def _weight(self, text: bytes) -> int:
+        return self._entry_bytes + self._text_factor * len(text)

@@ -1,0 +1,296 @@
+"""The fast lane: downloads of small objects, answered where their bytes arrive, before aiohttp's parser sees them.
+
+What decides is what decides in the general way: `Gateway` judges, the store opens, `Reply` and `Story` speak. What
+falls away is what had been done before: parsing, verifying, opening, writing the head.
+
+Rule 1: only what the parser has read before is not given to it. A request's fields must be, byte by byte, those of a
+request that came the general way and was admitted; its line must be of the plainest kind.
+Rule 2: whatever is not to be answered with a whole small object goes the general way, as if it had not been looked at:
+refusals, conditions, ranges, origins, budgets, objects that are not in memory. Nothing was counted or told by then.
+Rule 3: a head that comes again is answered as it was, where the object is as it was. Time, revocation, source and the
+object's state are asked each time; another key ring, other settings or another address, and nothing is remembered.
+Rule 4: while a use is being logged, the connection holds what comes next back.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from functools import partial
+from typing import Final, NamedTuple
+
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
+
+from valetstore.audit import Audit
+from valetstore.config import Limits
+from valetstore.edge.arrival import Arrivals
+from valetstore.edge.cors import Cors
+from valetstore.edge.exchange import Exchange, Shown
+from valetstore.edge.lane_memory import HEAD_BYTES_MAX, Client, Known, LaneMemory
+from valetstore.edge.protocol import GatewayProtocol
+from valetstore.edge.replies import Header, Reply, date_now
+from valetstore.edge.request_id import new_request_id
+from valetstore.edge.served import SAFETY, download_headers
+from valetstore.edge.story import Story
+from valetstore.edge.template import head_of
+from valetstore.errors import Denied
+from valetstore.gateway import Gateway
+from valetstore.grants.grant import Admission
+from valetstore.grants.native import NAME as NATIVE
+from valetstore.inbound import Inbound
+from valetstore.metrics import Metrics
+from valetstore.storage.disk import DiskStore
+from valetstore.storage.small import Small
+
+log = logging.getLogger(__name__)
+
+VIEWS_MAX: Final = 8
+"""Heads that are kept with one state of an object."""
+
+_LINE: Final = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9!$&'()*+,./:;=?@_~%-]*) HTTP/1\.1")
+
+
+class _Arriving(NamedTuple):
+    message: RawRequestMessage
+    protocol: GatewayProtocol
+
+
+class _Turn(NamedTuple):
+    """One request that is being answered."""
+
+    connection: GatewayProtocol
+    data: bytes
+    begun: tuple[Exchange, Story]
+    admission: Admission
+    small: Small
+
+
+class FastLane:
+    """See `protocol.Lane`. One for a handler: settings that change bring a new one, which knows nothing yet."""
+
+    def __init__(
+        self,
+        *,
+        arrivals: Arrivals,
+        gateway: Gateway,
+        store: DiskStore,
+        cors: Cors,
+        audit: Audit,
+        metrics: Metrics,
+        hsts: list[Header],
+        limits: Limits,
+        bytes_max: int,
+    ) -> None:
+        self._arrivals = arrivals
+        self._gateway = gateway
+        self._store = store
+        self._cors = cors
+        self._audit = audit
+        self._metrics = metrics
+        self._hsts = hsts
+        self._limits = limits
+        self._memory = LaneMemory(gateway, bytes_max)
+        self._draining: set[asyncio.Task[None]] = set()
+        self.served = 0
+
+    # --- answering ---------------------------------------------------------------------------------
+
+    def take(self, connection: GatewayProtocol, data: bytes) -> bool:
+        """See `protocol.Lane`."""
+        if connection.has_unsent or (self._audit.required and not self._audit.accepting):
+            return False
+        known = self._memory.known(data)
+        if known is not None:
+            if self._again(connection, known):
+                return True
+            self._memory.forget(data)
+        if len(data) > HEAD_BYTES_MAX:  # the parser has bounds of its own, and says so
+            return False
+        end = data.find(b"\r\n")
+        fields = self._memory.fields(data[end:])
+        line = _LINE.fullmatch(data, 0, end) if fields is not None else None
+        if fields is None or line is None:
+            return False
+        began = time.monotonic()
+        message = fields.message._replace(method=line[1].decode(), path=line[2].decode())
+        try:
+            if fields.origin == connection.origin:
+                inbound = fields.inbound.asking(message.method, line[2], time.time())
+            else:
+                inbound = self._arrivals.inbound(_Arriving(message, connection))
+            admission = self._gateway.admit_at_once(inbound)
+            # Other dialects' answers have heads of their own: theirs are learned, not made.
+            if admission is None or admission.grant.scheme != NATIVE:
+                return False
+            small = self._store.small(admission)
+        except Denied:
+            return False
+        if small is None or small.body is None:
+            return False
+        self._answer(_Turn(connection, data, self._begin(connection, message, began), admission, small))
+        return True
+
+    def _begin(self, connection: GatewayProtocol, message: RawRequestMessage, began: float) -> tuple[Exchange, Story]:
+        exchange = Exchange(message, EMPTY_PAYLOAD, connection, None, None)
+        exchange.started = began
+        return exchange, Story(self._audit, self._metrics, exchange, new_request_id())
+
+    def _again(self, connection: GatewayProtocol, known: Known) -> bool:
+        """Whether this head could be answered as it was."""
+        gateway = self._gateway
+        schemes, keys, limits = known.rules
+        if schemes is not gateway.schemes or keys is not gateway.keys or limits is not gateway.limits:
+            return False
+        began = time.monotonic()
+        try:
+            if known.origin == connection.origin:
+                inbound, client = known.inbound.at(time.time()), known.client
+            else:
+                inbound = self._arrivals.inbound(_Arriving(known.message, connection))
+                client = Client.of(inbound)
+                # What is signed may go by these, and so does what is answered and told.
+                same = inbound.tls == known.inbound.tls and inbound.host == known.inbound.host
+                if not same or bool(client.address) != bool(known.client.address):
+                    return False
+            gateway.admit_again(known.admission, inbound, client.group)
+            small = self._store.small(known.admission)
+        except Denied:
+            return False
+        if small is None or small.body is None or (small.info is not known.info and small.info != known.info):
+            return False
+        return self._repeat(connection, known, inbound, client, small.body, began)
+
+    def _repeat(
+        self,
+        connection: GatewayProtocol,
+        known: Known,
+        inbound: Inbound,
+        client: Client,
+        body: bytes,
+        began: float,
+    ) -> bool:
+        request_id, answer = new_request_id(), known.answer
+        try:
+            answer.say(connection, request_id, body)
+        except ConnectionError:
+            return False  # the general way tells the audit who was not there any more
+        self.served += 1
+        if not connection.writing_paused:
+            answer.tell(self._audit, self._metrics, request_id, client.address, inbound.now, began)
+            connection.go_on()
+            return True
+        exchange, story = self._begin(connection, known.message, began)
+        exchange.status, exchange.bytes_out, exchange.head_sent_at = 200, answer.body_bytes, time.monotonic()
+        story.request_id = request_id
+        story.arrived(inbound)
+        story.learned(known.admission)
+        story.admitted()
+        self._drain(connection, exchange, story)
+        return True
+
+    def _answer(self, turn: _Turn) -> None:
+        """Answer what was admitted now; once its use is durable, where it has a limited number."""
+        if turn.admission.use is None:
+            self._speak(turn)
+            return
+        turn.connection.hold()
+        told = partial(self._told, turn)
+        try:
+            if self._gateway.claim_soon(turn.admission, time.time(), told):
+                told(None)
+        except Denied as denied:
+            told(denied)
+
+    def _told(self, turn: _Turn, denied: Denied | None) -> None:
+        """The use is taken, or not: what is to be refused, the general way refuses."""
+        if denied is None:
+            try:
+                self._gateway.recheck(turn.admission, time.time())
+            except Denied as revoked:
+                denied = revoked
+        if denied is None:
+            self._speak(turn)
+            return
+        connection, (_, story) = turn.connection, turn.begun
+        connection.end()
+        if connection.transport is not None:
+            connection.give_back(turn.data)
+            return
+        story.arrived(turn.admission.inbound)
+        story.learned(turn.admission)
+        story.refused(denied)
+        story.over()
+
+    def _speak(self, turn: _Turn) -> None:
+        """What `Handler` does with a reply that is ready."""
+        connection, (exchange, story), admission = turn.connection, turn.begun, turn.admission
+        story.arrived(admission.inbound)
+        story.learned(admission)
+        story.admitted()
+        try:
+            self._write(connection, exchange, story.request_id, admission, turn.small)
+        except Exception as error:  # the replay set, which has told of the use, must hear of none
+            if not isinstance(error, ConnectionError):
+                log.exception("request %s failed while it was answered", story.request_id)
+            exchange.abort()
+            story.cut(error)
+        else:
+            self.served += 1
+            info, message = turn.small.info, exchange.message
+            exchange.shown = Shown(admission.inbound, message, admission, info, story.request_id, story.retell)
+            if connection.writing_paused:
+                self._drain(connection, exchange, story)
+                return
+        self._finish(connection, exchange, story)
+        self._memory.note(turn.data, exchange)
+
+    def _finish(self, connection: GatewayProtocol, exchange: Exchange, story: Story) -> None:
+        connection.end()
+        story.over()
+        connection.go_on(keep_alive=exchange.keep_alive)
+
+    def _drain(self, connection: GatewayProtocol, exchange: Exchange, story: Story) -> None:
+        """Wait for a client that does not take its answer at once, as the general way does."""
+        connection.hold()
+        task = asyncio.get_running_loop().create_task(self._drained(connection, exchange, story))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
+    async def _drained(self, connection: GatewayProtocol, exchange: Exchange, story: Story) -> None:
+        limits = self._limits
+        try:
+            await connection.drained(limits.rate_grace_seconds, limits.download_bytes_per_second_min)
+        except (ConnectionError, Denied) as error:
+            exchange.abort()
+            story.cut(error)
+        finally:
+            self._finish(connection, exchange, story)
+
+    def _write(
+        self, connection: GatewayProtocol, exchange: Exchange, request_id: str, admission: Admission, small: Small
+    ) -> None:
+        """Head and body, whole. Raises ConnectionError."""
+        inbound, response, body = admission.inbound, admission.grant.response, small.body or b""
+        common = self._hsts + self._cors.headers(inbound) if inbound.tls else self._cors.headers(inbound)
+        # All that the head depends on, beside the object's state.
+        place = (inbound.method, response, tuple(common))
+        head = None if connection.is_closing else small.views.get(place)
+        if head is not None:
+            exchange.head = head.fill(request_id.encode(), date_now())
+            exchange.write_head(exchange.head, body if inbound.method == "GET" else b"")
+            exchange.status = 200
+            exchange.bytes_out = len(body) if inbound.method == "GET" else 0
+            return
+        headers = download_headers(small.info, admission.grant)
+        if inbound.method == "HEAD":
+            reply = Reply(200, headers, described_bytes=len(body))
+        else:
+            reply = Reply(200, headers, body)
+        reply.write(exchange, [("X-Request-Id", request_id), *SAFETY, *common])
+        if exchange.keep_alive and len(small.views) < VIEWS_MAX:
+            small.views[place] = head_of(exchange.head, request_id)
+
+    def learn(self, data: bytes, exchange: Exchange) -> None:
+        """See `protocol.Lane`."""
+        self._memory.learn(data, exchange)

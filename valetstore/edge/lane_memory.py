@@ -1,0 +1,129 @@
+"""LaneMemory: what the fast lane knows of requests that came before.
+
+Rule 1: only requests that were admitted and answered with a whole object are learned from: a stranger teaches nothing.
+Rule 2: whatever field of a request could change its answer, beside who asks and with what key, is not learned from.
+Rule 3: what an answer rests on is kept with it, down to the key ring's very object; nothing keeps a connection.
+"""
+
+from typing import Final, NamedTuple
+
+from aiohttp.http_parser import RawRequestMessage
+
+from valetstore.edge.bounded import Bounded
+from valetstore.edge.exchange import Exchange, Shown
+from valetstore.edge.template import Answer, answer_of
+from valetstore.gateway import Gateway
+from valetstore.grants.grant import Admission
+from valetstore.grants.networks import address_group
+from valetstore.inbound import Headers, Inbound
+from valetstore.storage.promise import ObjectInfo
+
+HEAD_BYTES_MAX: Final = 4_096
+
+_ENTRY_BYTES: Final = 8_192
+_TEXT_FACTOR: Final = 8
+"""What one remembered head takes, reckoned high: a short one 11 KiB, the longest 30."""
+_ONCE_BYTES: Final = 256
+
+_INERT: Final = frozenset(
+    b"host user-agent accept accept-encoding accept-language authorization cookie connection keep-alive referer dnt "
+    b"via cache-control pragma priority upgrade-insecure-requests save-data traceparent tracestate x-request-id "
+    b"x-correlation-id x-real-ip forwarded x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port".split()
+)
+"""Fields that change nothing about a whole download, beside who asks and with what key."""
+_INERT_PREFIX: Final = b"sec-"
+
+
+class Client(NamedTuple):
+    """Who asks: its address as the audit says it, and as failures are counted."""
+
+    address: bytes
+    group: str
+
+    @classmethod
+    def of(cls, inbound: Inbound) -> "Client":
+        """Nobody, where the address is not known."""
+        return cls(b"", "") if inbound.peer is None else cls(str(inbound.peer).encode(), address_group(inbound.peer))
+
+
+class Fields(NamedTuple):
+    """The fields of a request that was admitted: the request as it came, from `origin`, and as the parser made it."""
+
+    inbound: Inbound
+    origin: tuple[str, bool]
+    message: RawRequestMessage
+
+
+class Known(NamedTuple):
+    """A head that was answered before: by which rules, to whom, what let it in, what it was shown, how."""
+
+    rules: tuple[object, object, object]
+    origin: tuple[str, bool]
+    client: Client
+    inbound: Inbound
+    message: RawRequestMessage
+    admission: Admission
+    info: ObjectInfo
+    answer: Answer
+
+
+class LaneMemory:
+    """Up to `bytes_max` bytes of heads and fields. For the event loop's thread."""
+
+    def __init__(self, gateway: Gateway, bytes_max: int) -> None:
+        self._gateway = gateway
+        self._fields: Bounded[Fields] = Bounded(bytes_max // 4, _ENTRY_BYTES, _TEXT_FACTOR)
+        self._heads: Bounded[Known] = Bounded(bytes_max // 2, _ENTRY_BYTES, _TEXT_FACTOR)
+        self._once: Bounded[None] = Bounded(bytes_max // 4, _ONCE_BYTES, 1)
+        self.fields = self._fields.get
+        """What is known of the bytes of a head behind its first line."""
+        self.known = self._heads.get
+        """What is known of a whole head."""
+
+    def forget(self, head: bytes) -> None:
+        """It is not answered as it was any more."""
+        self._heads.forget(head)
+
+    def learn(self, head: bytes, exchange: Exchange) -> None:
+        """A head was answered the general way."""
+        shown = exchange.shown
+        if shown is None or len(head) > HEAD_BYTES_MAX or not _is_inert(exchange.message.raw_headers):
+            return
+        if shown.inbound.form is not None:
+            return
+        end = head.find(b"\r\n")
+        # The parser passes over empty lines before a request, which are no request line; and what it has read of
+        # HTTP/1.0 is not true of HTTP/1.1.
+        if end > 0 and exchange.message.version == (1, 1):
+            self._fields.put(head[end:], Fields(shown.inbound, exchange.protocol.origin, exchange.message))
+        self.note(head, exchange)
+
+    def note(self, head: bytes, exchange: Exchange) -> None:
+        """A head was answered; one that comes again is worth an answer that is ready."""
+        shown = exchange.shown
+        if shown is None or shown.admission.use is not None or shown.admission.charges:
+            return
+        if head not in self._once:
+            self._once.put(head, None)
+        elif self._gateway.is_lasting(shown.inbound):
+            answer = _answer_of(exchange, shown)
+            if answer is not None:
+                gateway, origin, inbound = self._gateway, exchange.protocol.origin, shown.inbound
+                rules, client = (gateway.schemes, gateway.keys, gateway.limits), Client.of(inbound)
+                known = Known(rules, origin, client, inbound, exchange.message, shown.admission, shown.info, answer)
+                self._heads.put(head, known)
+
+
+def _answer_of(exchange: Exchange, shown: Shown) -> Answer | None:
+    return answer_of(
+        exchange.head,
+        shown.request_id,
+        shown.retell,
+        body_bytes=shown.info.size if shown.inbound.method == "GET" else 0,
+        dialect=shown.admission.grant.scheme,
+        operation=shown.admission.intent.operation,
+    )
+
+
+def _is_inert(headers: Headers) -> bool:
+    return all((low := name.lower()) in _INERT or low.startswith(_INERT_PREFIX) for name, _ in headers)
