@@ -1,6 +1,8 @@
 """The gateway under test: the daemon as `valetstore serve` starts it, all defaults but the limits named here."""
 
 import time
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Final, Self
 
@@ -29,6 +31,7 @@ class Gateway(Process):
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.data = folder / "data"
+        self._subjects = count()
         settings = folder / "valetstore.toml"
         settings.write_text(SETTINGS)
         options = ("--config", str(settings), "--data", str(self.data))
@@ -59,20 +62,24 @@ class Gateway(Process):
         """The same for a single use."""
         return sign(self._signer, method, path, expires=EXPIRES_SECONDS, uses=1)
 
+    def fresh_target(self, method: str, path: str) -> str:
+        """Signed for any number of uses, and by its subject unlike any other: nothing that was remembered fits it."""
+        return sign(self._signer, method, path, expires=EXPIRES_SECONDS, subject=f"bench-{next(self._subjects)}")
+
     def make_s3_key(self) -> None:
         """A signing key for `v4_target` and `v2_target`, once the daemon has noticed it."""
         self._s3_key = Key(new_access_key_id(), new_secret_access_key().encode())
         kid, secret = self._s3_key.access_key_id, self._s3_key.secret
         RingFile(self.data).add(record_of("s3", HMAC, Profile(), kid=kid, secret=secret, scheme=S3))
-        log, end = self.folder / f"{self.name}.log", time.monotonic() + NOTICE_SECONDS
-        while "the key ring changed" not in log.read_text("utf-8", "replace"):
+        end = time.monotonic() + NOTICE_SECONDS
+        while "the key ring changed" not in self.log:
             if time.monotonic() > end:
                 raise RuntimeError("the daemon has not noticed a new signing key")
             time.sleep(0.05)
 
-    def v4_target(self, method: str, path: str) -> str:
+    def v4_target(self, method: str, path: str, parameters: Sequence[tuple[str, str]] = ()) -> str:
         """The same as `target`, presigned as S3's SDKs do: SigV4."""
-        request = Request(method, self.base, path)
+        request = Request(method, self.base, path, parameters=parameters)
         url = presign_v4(self._s3_key, request, now=int(time.time()), expires=EXPIRES_SECONDS, region=REGION)
         return url.removeprefix(self.base)
 

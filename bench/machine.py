@@ -16,6 +16,9 @@ SERVER_CORE: Final = CORES[0] if len(CORES) > 1 else None
 LOAD_CORE: Final = CORES[1] if len(CORES) > 1 else None
 """Where the load comes from."""
 
+LOAD_CORES: Final = CORES if LOAD_CORE is None else [LOAD_CORE]
+"""The same, for who asks on which cores it may run."""
+
 
 def pin(core: int | None) -> None:
     """Keep this process, and what it starts, on one core."""
@@ -42,7 +45,7 @@ class Disturbance:
         The kernel's own threads (disk writing, network) are in it, also where they worked for us.
         """
         busy, total = _processor_seconds()
-        return max(0.0, busy - self._busy - (_own_seconds() - self._own)) / (total - self._all)
+        return max(0.0, busy - self._busy - (_own_seconds() - self._own)) / max(total - self._all, 0.01)
 
 
 def _processor_seconds() -> tuple[float, float]:

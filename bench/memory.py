@@ -75,12 +75,12 @@ def _row(table: Table, title: str, watch: Watch) -> None:
 
 
 @contextmanager
-def idle_connections(gateway: Gateway) -> Iterator[None]:
-    """Connections that have asked once, and stay open."""
+def idle_connections(gateway: Gateway, count: int = IDLE) -> Iterator[None]:
+    """So many connections that have asked once, and stay open."""
     target = gateway.target("GET", "/bench/nothing")
     request = f"GET {target} HTTP/1.1\r\nHost: {gateway.host}:{gateway.port}\r\n\r\n".encode()
     with ExitStack() as stack:
-        for _ in range(IDLE):
+        for _ in range(count):
             connection = stack.enter_context(socket.create_connection((gateway.host, gateway.port), timeout=20))
             connection.sendall(request)
             if not connection.recv(65536).startswith(b"HTTP/1.1 404 "):

@@ -18,16 +18,15 @@ START_SECONDS: Final = 20
 STOP_SECONDS: Final = 30
 SAMPLE_SECONDS: Final = 0.01
 READY: Final = re.compile(r"ready on (http://([0-9.]+):([0-9]+))")
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
-class Process:
-    """`python -m MODULE ARGUMENTS` in `folder`; it says `ready on http://HOST:PORT` once it accepts."""
+class Daemon:
+    """`command` run in `folder`, its output in a log there; a subclass says how it is seen that it accepts."""
 
-    def __init__(self, name: str, folder: Path, *command: str) -> None:
+    def __init__(self, name: str, folder: Path, command: list[str]) -> None:
         self.name = name
         self.folder = folder
-        self._command = [sys.executable, "-m", *command]
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self.base = ""
         self.host = ""
@@ -39,9 +38,17 @@ class Process:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def log(self) -> str:
+        """Everything it printed."""
+        return (self.folder / f"{self.name}.log").read_text("utf-8", "replace")
+
+    def accepts(self) -> bool:
+        """Whether it takes requests by now; sets `base`, `host` and `port` where they are not known before."""
+        raise NotImplementedError
+
     def __enter__(self) -> Self:
-        log = self.folder / f"{self.name}.log"
-        with open(log, "wb") as out:
+        with open(self.folder / f"{self.name}.log", "wb") as out:
             self._process = subprocess.Popen(
                 self._command,
                 stdout=out,
@@ -52,12 +59,11 @@ class Process:
             )
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self._process.poll() is None:
-            if found := READY.search(log.read_text("utf-8", "replace")):
-                self.base, self.host, self.port = found[1], found[2], int(found[3])
+            if self.accepts():
                 return self
             time.sleep(0.02)
         self.__exit__()
-        raise RuntimeError(f"{self.name} did not start: {log.read_text('utf-8', 'replace')[-2000:]}")
+        raise RuntimeError(f"{self.name} did not start: {self.log[-2000:]}")
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -70,8 +76,7 @@ class Process:
 
     def cpu_seconds(self) -> float:
         """Processor time it has taken so far, of all its threads, user and system."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_seconds(self.pid)
 
     def memory(self, what: str = "VmRSS") -> int:
         """Resident memory in bytes: now (VmRSS), or at its highest so far (VmHWM)."""
@@ -93,10 +98,39 @@ class Process:
             watch.end()
 
 
+class Process(Daemon):
+    """`python -m MODULE ARGUMENTS`; it says `ready on http://HOST:PORT` once it accepts."""
+
+    def __init__(self, name: str, folder: Path, *command: str) -> None:
+        super().__init__(name, folder, [sys.executable, "-m", *command])
+
+    def accepts(self) -> bool:
+        """It has said where."""
+        found = READY.search(self.log)
+        if found:
+            self.base, self.host, self.port = found[1], found[2], int(found[3])
+        return found is not None
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time a process has taken so far, of all its threads, user and system, in nanoseconds' steps.
+
+    /proc/PID/stat has it in hundredths of a second. The clock's number is that of clock_getcpuclockid(3), which Python
+    has for threads only. Raises OSError where there is no such process.
+    """
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text().split()]
+
+
 class Watch(threading.Thread):
     """Samples a process's resident memory; `peak` is the higher of samples and the kernel's own mark."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Daemon) -> None:
         super().__init__(daemon=True)
         self._process = process
         self._over = threading.Event()

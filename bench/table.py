@@ -28,8 +28,8 @@ class Table:
         return "\n".join([*lines, "", *self.notes])
 
     def as_json(self) -> dict[str, Any]:
-        """The figures."""
-        return {name: value for name, value in asdict(self).items() if name not in {"rows", "columns"}}
+        """The figures, and the rows that a person reads."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from typing import Final, Self
 
 import uvloop
 
-from bench.gateway import EXPIRES_SECONDS, Gateway
+from bench.gateway import Gateway
 from bench.load import Job, Load, Outcome
 from bench.machine import CORES
 from bench.options import Bench, measure, parser
@@ -35,7 +35,7 @@ from bench.table import Spread, Table, size_text
 from valetstore.grants.native import REVOCATIONS_PATH, Claims
 from valetstore.keys.ring import INTERNAL_NAME
 from valetstore.keys.ringfile import RingFile
-from valetstore.signing import Signer, sign, token_for
+from valetstore.signing import Signer, token_for
 
 WORKERS: Final = (1, 2, 4)
 SIZES: Final = (2**10, 64 * 2**10)
@@ -93,11 +93,11 @@ Target = Callable[[str, str], str]
 class Crew(Gateway):
     """A gateway with so many workers, each on whichever core is free. Alone it is supervisor and worker at once."""
 
-    def __init__(self, folder: Path, workers: int) -> None:
+    def __init__(self, folder: Path, workers: int, cores: Sequence[int] = CORES) -> None:
         super().__init__(folder)
         self.workers = workers
+        self._cores = cores
         self._command += ["--workers", str(workers)]
-        self._subjects = count()
         self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notices.settimeout(ANSWER_SECONDS)
 
@@ -112,7 +112,7 @@ class Crew(Gateway):
         self._wait_until_ready()
         for pid in (self.pid, *self.crew()):
             for thread in os.listdir(f"/proc/{pid}/task"):
-                os.sched_setaffinity(int(thread), CORES)  # later ones inherit it
+                os.sched_setaffinity(int(thread), self._cores)  # later ones inherit it
         return self
 
     def __exit__(self, *what: object) -> None:
@@ -131,10 +131,6 @@ class Crew(Gateway):
     def owner_cpu_seconds(self) -> float:
         """The supervisor's own; with one worker that is all there is."""
         return super().cpu_seconds()
-
-    def fresh_target(self, method: str, path: str) -> str:
-        """Signed for any number of uses, and by its subject unlike any other: nothing that was cached fits it."""
-        return sign(self._signer, method, path, expires=EXPIRES_SECONDS, subject=f"bench-{next(self._subjects)}")
 
     def reload(self) -> float:
         """Seconds from SIGHUP until it says that every worker serves by what was read."""

@@ -1,0 +1,80 @@
+"""Verifying: what judging one key costs without any network, met for the first time and met again.
+
+Rule 1: the time is that of the processor, so what others take of the machine does not count.
+Rule 2: each request is new, as from the network. What is the same in all of them (a day's signing key) is kept, as in
+the gateway. `Judge.admit` remembers no key; what a remembered one costs is measured at the memory itself.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from bench.dialects import Judge
+from bench.kinds import Make, Signers, requests_of
+from bench.options import Bench
+from bench.results import Goal
+from bench.table import Spread
+from valetstore.config import Config
+from valetstore.dialects import schemes_of
+from valetstore.grants.memory import ProofMemory
+from valetstore.grants.recognise import recognise
+from valetstore.keys.vendor import new_access_key_id
+
+PART: Final = "verify"
+NATIVE: Final = "native URL (HS256)"
+S3: Final = "S3 V4 URL"
+BOUNDS_US: Final = {NATIVE: 8.0, S3: 25.0}
+AGAIN_US: Final = 1.0
+REMEMBERED: Final = 16
+
+Work = Callable[[int], float]
+"""So many calls; the seconds of processor time that one took."""
+
+
+def measure(bench: Bench) -> list[Goal]:
+    """Both kinds for the first time, then again; all in turns."""
+    ids = (new_access_key_id(), "GOOG" + new_access_key_id())
+    signers = Signers.new(ids)
+    judge, makes = Judge(signers.ring()), requests_of(signers)
+    works: list[Work] = [partial(_first, judge, makes[name]) for name in BOUNDS_US]
+    works += [partial(_again, signers, makes[name]) for name in BOUNDS_US]
+    rounds, seconds = (5, 0.02) if bench.quick else (15, 0.2)
+    counts = [max(10, int(seconds / work(200))) for work in works]
+    spans: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds):
+        for work, count, span in zip(works, counts, spans, strict=True):
+            span.append(work(count) * 1e6)
+    found = list(map(Spread.of, spans))
+    how = "from the bare request to the last condition: recognise, intent, verify, narrow, enforce"
+    first = [
+        Goal(f"verify alone, {name}", "", "µs", bound, spread, how, at_most=True)
+        for (name, bound), spread in zip(BOUNDS_US.items(), found, strict=False)
+    ]
+    again = [
+        Goal(f"met again, {name}", "", "µs", AGAIN_US, spread, "the memory of proofs alone", at_most=True)
+        for name, spread in zip(BOUNDS_US, found[len(BOUNDS_US) :], strict=True)
+    ]
+    return first + again
+
+
+def _first(judge: Judge, make: Make, count: int) -> float:
+    requests = [make() for _ in range(count)]
+    began = time.process_time()
+    for request in requests:
+        judge.admit(request)
+    return (time.process_time() - began) / count
+
+
+def _again(signers: Signers, make: Make, count: int) -> float:
+    schemes, ring, memory = schemes_of(Config()), signers.ring(), ProofMemory(REMEMBERED)
+    asked = []
+    for _ in range(count + 1):
+        request = make()
+        credential = recognise(request, schemes)
+        asked.append((request, credential, ring, credential.scheme.intent(request)))
+    memory.prove(*asked.pop())
+    began = time.process_time()
+    for one in asked:
+        memory.prove(*one)
+    return (time.process_time() - began) / count
