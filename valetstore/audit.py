@@ -305,8 +305,12 @@ def encode(event: AuditEvent) -> bytes:
 
 def rfc3339(seconds: float) -> str:
     """Seconds since the epoch as `2026-01-31T23:59:59.123Z`."""
-    whole, milliseconds = divmod(int(min(max(seconds, 0), SECONDS_MAX) * 1000), 1000)
-    return "%s.%03dZ" % (_whole_second(whole), milliseconds)  # noqa: UP031 - on the way of every request, twice
+    return _moment(int(min(max(seconds, 0), SECONDS_MAX) * 1000))
+
+
+@lru_cache(maxsize=64)
+def _moment(milliseconds: int) -> str:
+    return f"{_whole_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 
 @lru_cache(maxsize=64)

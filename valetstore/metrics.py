@@ -57,6 +57,7 @@ _DIALECT: Final = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,31}", re.ASCII)
 # Seconds. A small object from the page cache takes less than a millisecond, one from a cold disk some
 # ten; beyond 5 s a client gives up.
 _FIRST_BYTE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_QUICK_SECONDS: Final = _FIRST_BYTE_BUCKETS[0]
 # Seconds. Transfers run from a thumbnail to a film over a slow line.
 _DURATION_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800.0)
 
@@ -105,6 +106,14 @@ class Histogram(msgspec.Struct):
     total: float = 0.0
 
 
+class _Quick(msgspec.Struct):
+    """Downloads in the first bucket of both histograms: how many, their seconds and bytes in all."""
+
+    count: int = 0
+    seconds: float = 0.0
+    bytes: int = 0
+
+
 class Snapshot(msgspec.Struct):
     """All figures of one process at one moment, as plain data: `msgspec.msgpack` carries it to another."""
 
@@ -134,21 +143,23 @@ class Metrics:
         self._moved: dict[str, int] = {"in": 0, "out": 0}
         self._first_byte: dict[str, Histogram] = {}
         self._duration: dict[str, Histogram] = {}
+        # Downloads that took less than the first bucket's second, by dialect and operation: most, and counted later.
+        self._quick: dict[tuple[str, str], _Quick] = {}
         self._callbacks: dict[tuple[str, Labels], Callback] = {}
         self._dialects = {NONE}
         self._process = ProcessCollector(registry=None)
 
-    def decided(self, dialect: str, operation: str, code: str) -> None:
-        """Count one decision; `code` is `ok` or of the refusal table, "" stands for what is not known."""
+    def decided(self, dialect: str, operation: str, code: str, times: int = 1) -> None:
+        """Count a decision; `code` is `ok` or of the refusal table, "" stands for what is not known."""
         try:
-            self._decisions[dialect, operation, code] += 1
+            self._decisions[dialect, operation, code] += times
         except KeyError:
             row = (
                 self._known_dialect(dialect or NONE),
                 _known(operation or NONE, _OPERATIONS),
                 _known(code, _CODES),
             )
-            self._decisions[row] = self._decisions.get(row, 0) + 1
+            self._decisions[row] = self._decisions.get(row, 0) + times
 
     def failed(self, dialect: str, operation: str, code: str) -> None:
         """Count an admitted request that came to nothing; `code` is `connection_lost` or of the refusal table."""
@@ -173,10 +184,27 @@ class Metrics:
 
     def handed_out(self, dialect: str, operation: str, seconds: float, count: int) -> None:
         """All of a download that was over as it began: `decided`, `first_byte`, `finished` and `moved` in one."""
-        self.decided(dialect, operation, OK)
-        self.first_byte(operation, seconds)
-        self.finished(operation, seconds)
-        self._moved["out"] += count
+        if seconds > _QUICK_SECONDS:
+            self.decided(dialect, operation, OK)
+            self.first_byte(operation, seconds)
+            self.finished(operation, seconds)
+            self._moved["out"] += count
+            return
+        row = self._quick.get((dialect, operation))
+        if row is None:
+            row = self._quick[dialect, operation] = _Quick()
+        row.count += 1
+        row.seconds += seconds
+        row.bytes += count
+
+    def _count_quick(self) -> None:
+        """Put what was counted in the short way to where it belongs."""
+        quick, self._quick = self._quick, {}
+        for (dialect, operation), row in quick.items():
+            self.decided(dialect, operation, OK, row.count)
+            _observe(self._first_byte, operation, _FIRST_BYTE_BUCKETS, row.seconds / row.count, row.count)
+            _observe(self._duration, operation, _DURATION_BUCKETS, row.seconds / row.count, row.count)
+            self._moved["out"] += row.bytes
 
     def gauge(self, name: str, labels: Mapping[str, str], callback: Callback) -> None:
         """Ask `callback` for this metric's value whenever the metrics are read; it must not block.
@@ -190,6 +218,7 @@ class Metrics:
 
     def snapshot(self) -> Snapshot:
         """A copy of all figures, the callbacks' among them."""
+        self._count_quick()
         asked: dict[str, dict[Labels, float]] = {}
         for (name, labels), callback in list(self._callbacks.items()):
             try:
@@ -304,14 +333,16 @@ def _histogram(name: str, text: str, bounds: tuple[float, ...], rows: Mapping[st
     return family
 
 
-def _observe(rows: dict[str, Histogram], operation: str, bounds: tuple[float, ...], seconds: float) -> None:
+def _observe(
+    rows: dict[str, Histogram], operation: str, bounds: tuple[float, ...], seconds: float, times: int = 1
+) -> None:
     histogram = rows.get(operation)
     if histogram is None:
         operation = _known(operation or NONE, _OPERATIONS)
         histogram = rows.setdefault(operation, Histogram([0] * (len(bounds) + 1)))
     # A bucket holds what is at most its bound, hence the left-most one that is not below.
-    histogram.counts[bisect_left(bounds, seconds)] += 1
-    histogram.total += seconds
+    histogram.counts[bisect_left(bounds, seconds)] += times
+    histogram.total += seconds * times
 
 
 def _add(into: dict[str, Histogram], rows: Mapping[str, Histogram]) -> None:

@@ -110,7 +110,16 @@ class LaneMemory:
             if answer is not None:
                 gateway, origin, inbound = self._gateway, exchange.protocol.origin, shown.inbound
                 rules, client = (gateway.schemes, gateway.keys, gateway.limits), Client.of(inbound)
-                known = Known(rules, origin, client, inbound, exchange.message, shown.admission, shown.info, answer)
+                known = Known(
+                    rules,
+                    origin,
+                    client,
+                    inbound.at(inbound.now),
+                    exchange.message,
+                    shown.admission,
+                    shown.info,
+                    answer,
+                )
                 self._heads.put(head, known)
 
 

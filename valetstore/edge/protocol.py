@@ -43,6 +43,9 @@ LINGER_SECONDS: Final = 2.0
 """How long a client that still sends gets to read the last answer. Closing at once would reset the connection
 under it, and the answer would be lost (RFC 9112 section 9.6)."""
 
+_JOINED_BYTES_MAX: Final = 16 * 1024
+"""Up to here a copy costs less than a second buffer."""
+
 _NO_TIME: Final = -1.0
 
 
@@ -97,6 +100,7 @@ class GatewayProtocol(RequestHandler):
         "_held",
         "_is_deaf",
         "_is_draining",
+        "_may_ask",
         "_seam",
         "_socket",
         "_tail",
@@ -117,6 +121,7 @@ class GatewayProtocol(RequestHandler):
         self.origin = ("", False)
         self._socket = -1  # its descriptor, where it may be written to directly
         self._seam = Seam()
+        self._may_ask = True  # unless the last answer was said to be the last
         self._head = b""  # the one that is being answered, where nothing came with it
         self._held: list[bytes] | None = None  # what came while the lane has not finished
         self._bytes_in = 0
@@ -257,10 +262,12 @@ class GatewayProtocol(RequestHandler):
     def begin(self, exchange: Exchange) -> None:
         """A request is taken up."""
         self._answering = exchange
+        self._may_ask = False
 
     def end(self) -> None:
         """The request is answered; the next one's head may come."""
         exchange, self._answering = self._answering, None
+        self._may_ask = exchange is None or exchange.keep_alive
         if self._head:
             head, self._head = self._head, b""
             if exchange is not None and exchange.shown is not None and (lane := self._desk.lane) is not None:
@@ -291,12 +298,14 @@ class GatewayProtocol(RequestHandler):
 
     @property
     def _is_at_rest(self) -> bool:
-        """Whether the next byte is the first of a request, and aiohttp waits for it."""
+        """Whether the next byte is the first of a request, and aiohttp waits for it.
+
+        Or will in a moment: it takes a turn of the loop from an answer to waiting, and a quick client asks before that.
+        """
         waiter = self._waiter
         return (
             self._seam.is_between
-            and waiter is not None
-            and not waiter.done()
+            and (self._may_ask if waiter is None else not waiter.done())
             and self._answering is None
             and not self._messages
             and not (self._has_ended or self._is_deaf or self._is_draining or self._close or self._force_close)
@@ -352,6 +361,8 @@ class GatewayProtocol(RequestHandler):
         if self._socket < 0 or transport.get_write_buffer_size():
             transport.write(data + more)
             return
+        if len(more) <= _JOINED_BYTES_MAX:
+            data, more = data + more, b""
         try:
             sent = os.writev(self._socket, (data, more)) if more else os.write(self._socket, data)
         except BlockingIOError:

@@ -110,11 +110,12 @@ class Reply:
 
 def date_now() -> bytes:
     """The Date of an answer (RFC 9110 section 6.6.1)."""
-    return _date(int(time.time()))
+    return date_at(int(time.time()))
 
 
-@lru_cache(maxsize=2)
-def _date(second: int) -> bytes:
+@lru_cache(maxsize=8)
+def date_at(second: int) -> bytes:
+    """The same for a moment, in whole seconds since the epoch."""
     return http_date(second).encode()
 
 

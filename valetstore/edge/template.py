@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from valetstore.audit import Audit, AuditEvent, encode, rfc3339
 from valetstore.edge.protocol import GatewayProtocol
-from valetstore.edge.replies import date_now
+from valetstore.edge.replies import date_at
 from valetstore.metrics import Metrics
 
 Retell = Callable[[str, str, float], list[AuditEvent]]
@@ -57,14 +57,14 @@ class Answer(NamedTuple):
     dialect: str
     operation: str
 
-    def say(self, connection: GatewayProtocol, request_id: str, body: bytes) -> None:
+    def say(self, connection: GatewayProtocol, request_id: str, body: bytes, now: float) -> None:
         """Write it. Raises ConnectionResetError where the client is gone."""
-        connection.write(self.head.fill(request_id.encode(), date_now()), body if self.body_bytes else b"")
+        connection.write(self.head.fill(request_id.encode(), date_at(int(now))), body if self.body_bytes else b"")
 
     def tell(self, audit: Audit, metrics: Metrics, request_id: str, address: bytes, now: float, began: float) -> None:
         """What the audit and the metrics hear of it; `now` since the epoch, `began` monotonic, both in seconds."""
         took = time.monotonic() - began
-        blanks = rfc3339(now).encode(), request_id.encode(), repr(round(took * 1000, 3)).encode(), address
+        blanks = rfc3339(now).encode(), request_id.encode(), b"%d.%03d" % divmod(int(took * 1e6), 1000), address
         for line in self.lines:
             audit.write_line(line.fill(*blanks))
         metrics.handed_out(self.dialect, self.operation, took, self.body_bytes)
