@@ -17,9 +17,9 @@ from tests.edge.wire import Ended, head, wait_until
 from tests.gate import Gate
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.pace import Pace
-from valetstore.edge.pagecache import read_cached, seems_cached
 from valetstore.edge.pump import TURN_BYTES, Pump
 from valetstore.edge.stream import COPY_BYTES, ObjectBody
+from valetstore.storage.pagecache import read_cached, seems_cached
 from valetstore.storage.promise import OpenObject
 
 SIZE = 24 * 2**20 + 12_345

@@ -16,8 +16,8 @@ from typing import Final, Self
 
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.pace import Pace
-from valetstore.edge.pagecache import seems_cached
 from valetstore.errors import Denied
+from valetstore.storage.pagecache import seems_cached
 from valetstore.storage.promise import OpenObject
 
 TURN_BYTES: Final = 2 * 1024 * 1024

@@ -13,9 +13,9 @@ from typing import Final, Protocol
 
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.pace import Pace
-from valetstore.edge.pagecache import read_cached
 from valetstore.edge.pump import Pump
 from valetstore.errors import Denied
+from valetstore.storage.pagecache import read_cached
 from valetstore.storage.promise import OpenObject
 
 SMALL_BYTES: Final = 16 * 1024

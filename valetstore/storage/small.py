@@ -17,6 +17,7 @@ from valetstore.objectkey import ObjectKey
 from valetstore.storage import metadata
 from valetstore.storage.beneath import open_file_cached
 from valetstore.storage.near import Near
+from valetstore.storage.pagecache import read_cached
 from valetstore.storage.promise import ObjectInfo
 from valetstore.storage.roots import Roots
 
@@ -100,7 +101,7 @@ class SmallObjects:
             if found.st_dev != device:  # another volume, mounted below the root
                 return None
             is_small = found.st_size <= SMALL_BYTES
-            body = _bytes_of(fd, found.st_size) if is_small else None
+            body = read_cached(fd, 0, found.st_size) if is_small else None
             if is_small and body is None:
                 return None
             info = metadata.read(fd, found, key.name)
@@ -134,15 +135,3 @@ def _state(found: os.stat_result) -> State:
 
 def _weight(small: Small) -> int:
     return ENTRY_BYTES + len(small.body or b"")
-
-
-def _bytes_of(fd: int, size: int) -> bytes | None:
-    """All bytes of a file, from the page cache; None where they are not all there."""
-    if not size:
-        return b""
-    buffer = bytearray(size)
-    try:
-        count = os.preadv(fd, [buffer], 0, os.RWF_NOWAIT)
-    except OSError:  # EAGAIN: not in memory; EOPNOTSUPP: the file system cannot tell
-        return None
-    return bytes(buffer) if count == size else None
