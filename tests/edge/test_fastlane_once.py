@@ -169,6 +169,20 @@ def test_what_comes_while_a_use_is_logged_is_answered_after_it(lane: Laned, how:
     assert b"Content-Language: la" in said[8].head
 
 
+def test_what_comes_while_a_use_is_logged_waits_for_a_slow_reader_too(lane: Laned) -> None:
+    """A client that asks for megabytes meanwhile, and reads nothing, gets all of them, in order."""
+    lane.put("/b/full", b"f" * 65_536)
+    lane.put("/b/more", b"m" * 65_536)
+    with at_rest(lane) as wire:
+        with faults(lane.gate, SLOW):
+            wire.send(once(lane, "/b/full"))
+            for _ in range(100):  # megabytes of answers, and nobody reads
+                wire.send(head("GET", lane.reading("/b/more")))
+            time.sleep(1)
+        said = [listen(wire) for _ in range(101)]
+    assert [one.body[:1] for one in said] == [b"f"] + [b"m"] * 100
+
+
 def _pieces(how: str, first: bytes, others: list[bytes]) -> list[bytes]:
     if how == "each on its own":
         return [first, *others]

@@ -319,8 +319,9 @@ class GatewayProtocol(RequestHandler):
         return self.transport is None or self.transport.get_write_buffer_size() > 0
 
     def hold(self) -> None:
-        """What comes from now on waits until the lane has answered: `go_on` or `give_back`."""
-        self._held = []
+        """What comes from now on waits until the lane has answered: `go_on` or `give_back`. Harmless twice."""
+        if self._held is None:
+            self._held = []
         # A whole request is here: neither is its head late, nor the connection idle, as aiohttp would think.
         self.head_since = _NO_TIME
         if self._keepalive_handle is not None:

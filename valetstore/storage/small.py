@@ -78,12 +78,12 @@ class SmallObjects:
                     pass
             self._forget(key, held)
         try:
-            return self._read(key)
+            return self._read(key, held)
         except OSError:
             return None  # whoever asks in a thread is told why
 
-    def _read(self, key: ObjectKey) -> Small | None:
-        """Raises OSError, Denied."""
+    def _read(self, key: ObjectKey, former: Small | None) -> Small | None:
+        """What was worked out from a `former` state stays with it while that is the same. Raises OSError, Denied."""
         device = self._near.device_of(key.bucket)
         if device is None:
             return None
@@ -111,7 +111,10 @@ class SmallObjects:
                 return None
         finally:
             os.close(fd)
-        small = Small(info, body, state, f"{root.path}/{path}", time.monotonic() + REOPEN_SECONDS, {})
+        views: dict[Hashable, Any] = {}
+        if former is not None and former.state == state and former.info == info:
+            info, views = former.info, former.views
+        small = Small(info, body, state, f"{root.path}/{path}", time.monotonic() + REOPEN_SECONDS, views)
         changed = max(found.st_mtime_ns, found.st_ctime_ns) / 1e9
         if time.time() - changed > SETTLED_SECONDS:
             self._remember(key, small)
