@@ -15,7 +15,7 @@ from valetstore.grants.grant import Admission, Charge, Grant, Intent, Proof, Use
 from valetstore.grants.memory import ProofMemory
 from valetstore.grants.networks import address_group
 from valetstore.grants.recognise import recognise
-from valetstore.grants.scheme import Scheme
+from valetstore.grants.scheme import Credential, Scheme
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
 from valetstore.pasted import prove
@@ -75,7 +75,12 @@ class Gateway:
         was counted, and the evidence is not whole.
         """
         credential = recognise(inbound, self.schemes)
-        intent = credential.scheme.intent(inbound)
+        return self.admit_as(inbound, credential, credential.scheme.intent(inbound))
+
+    def admit_as(self, inbound: Inbound, credential: Credential, intent: Intent) -> Admission | None:
+        """The same, where it is known which credential came and what is asked: by a request that differed in nothing
+        but the key's own text.
+        """
         if intent.operation != "read" or intent.key is None:
             return None
         self.check_source(inbound)
@@ -221,8 +226,8 @@ def use_of(grant: Grant, intent: Intent, inbound: Inbound) -> Use | None:
     if uses is None or intent.upload:
         return None
     # Without an address nobody can be known to be the same client: the window opens for none.
-    window = 0 if intent.operation in grant.single_use else grant.window
-    source, window = (str(inbound.peer), window) if inbound.peer else ("", 0)
+    window = 0 if intent.operation in grant.single_use or inbound.peer is None else grant.window
+    source = str(inbound.peer) if window else ""
     return Use(grant.identity, uses, window, source, grant.not_after + SKEW_SECONDS_MAX, _useful_from(grant))
 
 

@@ -116,6 +116,8 @@ class Inbound:
         """
         other = Inbound(method, target, self.headers, now=now, peer=self.peer, tls=self.tls, host=self.host)
         other.__dict__["_by_name"] = self._by_name
+        if other.raw_path == self.raw_path:
+            other.__dict__["path"] = self.path
         return other
 
     def with_form(self, form: Form) -> "Inbound":

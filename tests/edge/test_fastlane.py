@@ -329,6 +329,41 @@ def test_over_tls_and_by_a_unix_socket_answers_are_alike(tmp_path: Path) -> None
         same_audit(both)
 
 
+def test_a_page_that_is_known_is_answered_to_each_key_as_to_itself(house: House) -> None:
+    """Fresh keys on one path, of every kind that could be mistaken for the one before: answers, audit, figures."""
+    reading, now = house.twins.fast.reading, int(time.time())
+    plain = [reading("/b/one", jti=f"page-{number}") for number in range(6)]
+    once = [reading("/b/one", uses=1, jti=f"page-once-{number}", iat=now) for number in range(6)]
+    others = [
+        reading("/b/one", sub="someone", jti="page-sub"),
+        reading("/b/one", ctx={"order": 7}, jti="page-ctx"),
+        reading("/b/one", response={"content-type": "text/plain"}, jti="page-response"),
+        reading("/b/one", ip=["192.0.2.0/24"], jti="page-ip"),
+        reading("/b/one", https=True, jti="page-https"),
+        reading("/b/one", headers={"x-needed": "1"}, jti="page-headers"),
+        reading("/b/one", exp=now - 60, jti="page-expired"),
+        reading("/b/one", nbf=now + 600, jti="page-early"),
+        reading("/b/one", ops=["write"], jti="page-write"),
+        reading("/b/one", budget={"rate": 100}, jti="page-budget"),
+        reading("/b/most", jti="page-path").replace("/b/most", "/b/one"),
+        reading("/b/one", jti="page-cut")[:-1],
+        reading("/b/one", jti="page-forged")[:-4] + "AAAA",
+        reading("/b/one", jti="page-two") + ".x",
+        reading("/b/one", aud="elsewhere", jti="page-aud"),
+        reading("/b/one", surprise=1, jti="page-claim"),
+        reading("/b/one?valet=x", jti="page-twice"),
+    ]
+    requests = [head("GET", key) for key in (*plain, *once)]
+    for other in others:  # each between two that are plain
+        after = reading("/b/one", jti=f"page-{len(requests)}")
+        requests += [head("GET", other), head("HEAD", other), head("GET", after)]
+    requests += [head("GET", once[0]), head("HEAD", once[1]), head("HEAD", reading("/b/one", jti="page-head"))]
+    said, served = ask(house, *requests, times=1)
+    assert [one.status for one in said[:12]] == [200] * 12
+    assert [one.code for one in said[-3:-1]] == ["key_used", "key_used"]
+    assert served >= 24  # the plain ones and the single uses
+
+
 def told(lane: Laned) -> list[dict[str, Any]]:
     """The audit's lines but for what is new in each; those of one request side by side."""
     lines, order = lane.gate.audit(), dict[str, int]()

@@ -55,7 +55,7 @@ _TEXT: Final = st.text(st.characters(codec="utf-8"), max_size=20)
     ctx=st.recursive(st.none() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT, st.lists),
 )
 def test_an_audit_line_is_what_it_would_have_been(user_agent: str, path: str, ctx: Any) -> None:
-    """Of any names, agents and contexts: time, id, duration and address are new, the rest is as it was, in JSON."""
+    """Of any names, agents, contexts: time, id, duration, address and key are new, the rest is as it was, in JSON."""
 
     def retell(moment: str, request_id: str, duration_ms: float) -> list[AuditEvent]:
         decision = AuditEvent(time=moment, request_id=request_id, event="decision", decision="admitted")
@@ -69,9 +69,9 @@ def test_an_audit_line_is_what_it_would_have_been(user_agent: str, path: str, ct
     made = answer_of(HEAD % (own.encode(), own.encode()), own, retell, body_bytes=3, dialect="native", operation="read")
     assert made is not None
     new = ("2026-01-31T23:59:59.123Z", "00000000000000ff", 0.25)
-    lines = [line.fill(new[0].encode(), new[1].encode(), b"0.25", b"2001:db8::1") for line in made.lines]
+    lines = [line.fill(new[0].encode(), new[1].encode(), b"0.25", b"2001:db8::1", b"0f" * 16) for line in made.lines]
     for line, event in zip(lines, retell(*new), strict=True):
-        event.address = "2001:db8::1"
+        event.address, event.key_identity = "2001:db8::1", "0f" * 16
         assert json.loads(line) == json.loads(encode(event))
 
 

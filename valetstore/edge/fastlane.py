@@ -27,7 +27,7 @@ from valetstore.config import Limits
 from valetstore.edge.arrival import Arrivals
 from valetstore.edge.cors import Cors
 from valetstore.edge.exchange import Exchange, Shown
-from valetstore.edge.lane_memory import HEAD_BYTES_MAX, Client, Known, LaneMemory
+from valetstore.edge.lane_memory import HEAD_BYTES_MAX, Client, Known, LaneMemory, Page, page_of
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.replies import Header, Reply, date_now
 from valetstore.edge.request_id import new_request_id
@@ -36,10 +36,12 @@ from valetstore.edge.story import Story
 from valetstore.edge.template import head_of
 from valetstore.errors import Denied
 from valetstore.gateway import Gateway
-from valetstore.grants.grant import Admission
+from valetstore.grants.grant import Admission, Grant
 from valetstore.grants.native import NAME as NATIVE
+from valetstore.grants.scheme import Credential
 from valetstore.inbound import Inbound
 from valetstore.metrics import Metrics
+from valetstore.replay.promise import Told
 from valetstore.storage.disk import DiskStore
 from valetstore.storage.small import Small
 
@@ -107,6 +109,10 @@ class FastLane:
             self._memory.forget(data)
         if len(data) > HEAD_BYTES_MAX:  # the parser has bounds of its own, and says so
             return False
+        page = page_of(data)
+        known = None if page is None else self._memory.page(page.text)
+        if page is not None and known is not None and known.origin == connection.origin and self._is_valid(known):
+            return self._by_page(connection, data, page, known)
         end = data.find(b"\r\n")
         fields = self._memory.fields(data[end:])
         line = _LINE.fullmatch(data, 0, end) if fields is not None else None
@@ -139,8 +145,7 @@ class FastLane:
     def _again(self, connection: GatewayProtocol, known: Known) -> bool:
         """Whether this head could be answered as it was."""
         gateway = self._gateway
-        schemes, keys, limits = known.rules
-        if schemes is not gateway.schemes or keys is not gateway.keys or limits is not gateway.limits:
+        if not self._is_valid(known):
             return False
         began = time.monotonic()
         try:
@@ -160,17 +165,84 @@ class FastLane:
             return False
         if small is None or small.body is None or (small.info is not known.info and small.info != known.info):
             return False
-        return self._repeat(connection, known, inbound, client, small.body, began)
+        return self._repeat(connection, known, known.admission, inbound, client, small.body, began)
+
+    def _is_valid(self, known: Known) -> bool:
+        """Whether it was admitted by what is in force."""
+        gateway, (schemes, keys, limits) = self._gateway, known.rules
+        return schemes is gateway.schemes and keys is gateway.keys and limits is gateway.limits
+
+    def _by_page(self, connection: GatewayProtocol, data: bytes, page: Page, known: Known) -> bool:
+        """The same head with another key: verified and judged like any, and answered as the one before."""
+        began = time.monotonic()
+        try:
+            inbound = known.inbound.asking(page.method, page.target, time.time())
+            credential = Credential(known.scheme, "query", page.key)
+            admission = self._gateway.admit_as(inbound, credential, known.admission.intent)
+            small = None if admission is None else self._store.small(admission)
+        except Denied:
+            return False
+        if admission is None or small is None or small.body is None:
+            return False
+        if not _is_alike(admission.grant, known.admission.grant) or small.info != known.info:
+            self._answer(self._turn(connection, data, known.message, page, admission, small, began))
+            return True
+        if admission.use is None:
+            return self._repeat(connection, known, admission, inbound, known.client, small.body, began)
+        told = partial(self._told_of_page, connection, data, page, known, admission, small, began)
+        self._claim(connection, admission, told)
+        return True
+
+    def _turn(
+        self,
+        connection: GatewayProtocol,
+        data: bytes,
+        message: RawRequestMessage,
+        page: Page,
+        admission: Admission,
+        small: Small,
+        began: float,
+    ) -> _Turn:
+        message = message._replace(path=page.target.decode())
+        return _Turn(connection, data, self._begin(connection, message, began), admission, small)
+
+    def _told_of_page(
+        self,
+        connection: GatewayProtocol,
+        data: bytes,
+        page: Page,
+        known: Known,
+        admission: Admission,
+        small: Small,
+        began: float,
+        denied: Denied | None,
+    ) -> None:
+        """As `_told`; where it went well, the answer is the one of the page, unless it has to be the last one."""
+        if denied is None and small.body is not None and not connection.is_closing:
+            try:
+                self._gateway.recheck(admission, time.time())
+                if self._repeat(connection, known, admission, admission.inbound, known.client, small.body, began):
+                    return
+            except Denied as revoked:
+                denied = revoked
+            except Exception:  # whoever told must hear of none
+                log.exception("a download failed while it was answered")
+                connection.cut()
+                connection.go_on(keep_alive=False)
+                return
+        self._told(self._turn(connection, data, known.message, page, admission, small, began), denied)
 
     def _repeat(
         self,
         connection: GatewayProtocol,
         known: Known,
+        admission: Admission,
         inbound: Inbound,
         client: Client,
         body: bytes,
         began: float,
     ) -> bool:
+        """Whether the client was there to be answered as before."""
         request_id, answer = new_request_id(), known.answer
         try:
             answer.say(connection, request_id, body, inbound.now)
@@ -178,14 +250,15 @@ class FastLane:
             return False  # the general way tells the audit who was not there any more
         self.served += 1
         if not connection.writing_paused:
-            answer.tell(self._audit, self._metrics, request_id, client.address, inbound.now, began)
+            who = client.address, admission.grant.identity.hex().encode()
+            answer.tell(self._audit, self._metrics, request_id, who, inbound.now, began)
             connection.go_on()
             return True
         exchange, story = self._begin(connection, known.message, began)
         exchange.status, exchange.bytes_out, exchange.head_sent_at = 200, answer.body_bytes, time.monotonic()
         story.request_id = request_id
         story.arrived(inbound)
-        story.learned(known.admission)
+        story.learned(admission)
         story.admitted()
         self._drain(connection, exchange, story)
         return True
@@ -195,10 +268,12 @@ class FastLane:
         if turn.admission.use is None:
             self._speak(turn)
             return
-        turn.connection.hold()
-        told = partial(self._told, turn)
+        self._claim(turn.connection, turn.admission, partial(self._told, turn))
+
+    def _claim(self, connection: GatewayProtocol, admission: Admission, told: Told) -> None:
+        connection.hold()
         try:
-            if self._gateway.claim_soon(turn.admission, time.time(), told):
+            if self._gateway.claim_soon(admission, time.time(), told):
                 told(None)
         except Denied as denied:
             told(denied)
@@ -295,3 +370,9 @@ class FastLane:
     def learn(self, data: bytes, exchange: Exchange) -> None:
         """See `protocol.Lane`."""
         self._memory.learn(data, exchange)
+
+
+def _is_alike(grant: Grant, former: Grant) -> bool:
+    """Whether answers and audit lines of both differ in nothing but the key's identity."""
+    same = grant.response == former.response and grant.signing_key == former.signing_key
+    return same and not grant.subject and grant.ctx is None

@@ -5,6 +5,7 @@ Rule 2: whatever field of a request could change its answer, beside who asks and
 Rule 3: what an answer rests on is kept with it, down to the key ring's very object; nothing keeps a connection.
 """
 
+import re
 from typing import Final, NamedTuple
 
 from aiohttp.http_parser import RawRequestMessage
@@ -14,7 +15,10 @@ from valetstore.edge.exchange import Exchange, Shown
 from valetstore.edge.template import Answer, answer_of
 from valetstore.gateway import Gateway
 from valetstore.grants.grant import Admission
+from valetstore.grants.native import NAME as NATIVE
 from valetstore.grants.networks import address_group
+from valetstore.grants.recognise import recognise
+from valetstore.grants.scheme import Scheme
 from valetstore.inbound import Headers, Inbound
 from valetstore.storage.promise import ObjectInfo
 
@@ -32,6 +36,9 @@ _INERT: Final = frozenset(
 )
 """Fields that change nothing about a whole download, beside who asks and with what key."""
 _INERT_PREFIX: Final = b"sec-"
+
+# A key of these characters ends no parameter and begins none: whatever it is, it is the same one of the same query.
+_KEYED_LINE: Final = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9!$'()*+,./:;@_~%-]*\?valet=)([A-Za-z0-9_.-]+) HTTP/1\.1\r\n")
 
 
 class Client(NamedTuple):
@@ -65,6 +72,7 @@ class Known(NamedTuple):
     admission: Admission
     info: ObjectInfo
     answer: Answer
+    scheme: Scheme
 
 
 class LaneMemory:
@@ -73,8 +81,11 @@ class LaneMemory:
     def __init__(self, gateway: Gateway, bytes_max: int) -> None:
         self._gateway = gateway
         self._fields: Bounded[Fields] = Bounded(bytes_max // 4, _ENTRY_BYTES, _TEXT_FACTOR)
-        self._heads: Bounded[Known] = Bounded(bytes_max // 2, _ENTRY_BYTES, _TEXT_FACTOR)
+        self._heads: Bounded[Known] = Bounded(bytes_max // 4, _ENTRY_BYTES, _TEXT_FACTOR)
         self._once: Bounded[None] = Bounded(bytes_max // 4, _ONCE_BYTES, 1)
+        self._pages: Bounded[Known] = Bounded(bytes_max // 4, _ENTRY_BYTES, _TEXT_FACTOR)
+        self.page = self._pages.get
+        """What is known of a whole head but for its key: see `page_of`."""
         self.fields = self._fields.get
         """What is known of the bytes of a head behind its first line."""
         self.known = self._heads.get
@@ -99,28 +110,56 @@ class LaneMemory:
         self.note(head, exchange)
 
     def note(self, head: bytes, exchange: Exchange) -> None:
-        """A head was answered; one that comes again is worth an answer that is ready."""
+        """A head was answered; one that comes again is worth an answer that is ready, with its key or with another."""
         shown = exchange.shown
-        if shown is None or shown.admission.use is not None or shown.admission.charges:
+        if shown is None or shown.admission.charges:
             return
-        if head not in self._once:
-            self._once.put(head, None)
-        elif self._gateway.is_lasting(shown.inbound):
+        if shown.admission.use is None:
+            self._note(self._heads, head, exchange, shown)
+        grant, page = shown.admission.grant, page_of(head)
+        # What else a key says to the audit is not left out of a page's lines.
+        if page is not None and grant.scheme == NATIVE and not grant.subject and grant.ctx is None:
+            self._note(self._pages, page.text, exchange, shown)
+
+    def _note(self, memory: Bounded[Known], text: bytes, exchange: Exchange, shown: Shown) -> None:
+        gateway, inbound = self._gateway, shown.inbound
+        if text not in self._once:
+            self._once.put(text, None)
+        elif memory is self._pages or gateway.is_lasting(inbound):
             answer = _answer_of(exchange, shown)
             if answer is not None:
-                gateway, origin, inbound = self._gateway, exchange.protocol.origin, shown.inbound
-                rules, client = (gateway.schemes, gateway.keys, gateway.limits), Client.of(inbound)
-                known = Known(
-                    rules,
-                    origin,
-                    client,
-                    inbound.at(inbound.now),
-                    exchange.message,
-                    shown.admission,
-                    shown.info,
-                    answer,
+                memory.put(
+                    text,
+                    Known(
+                        rules=(gateway.schemes, gateway.keys, gateway.limits),
+                        origin=exchange.protocol.origin,
+                        client=Client.of(inbound),
+                        inbound=inbound.at(inbound.now),
+                        message=exchange.message,
+                        admission=shown.admission,
+                        info=shown.info,
+                        answer=answer,
+                        scheme=recognise(inbound, gateway.schemes).scheme,
+                    ),
                 )
-                self._heads.put(head, known)
+
+
+class Page(NamedTuple):
+    """A head whose query is one native key: the head without it, the request's line up to its end, and the key."""
+
+    text: bytes
+    method: str
+    target: bytes
+    key: str
+
+
+def page_of(head: bytes) -> Page | None:
+    """None where it is another head."""
+    found = _KEYED_LINE.match(head)
+    if found is None:
+        return None
+    text = head[: found.start(3)] + b"\n" + head[found.end(3) :]
+    return Page(text, found[1].decode(), found[2] + found[3], found[3].decode())
 
 
 def _answer_of(exchange: Exchange, shown: Shown) -> Answer | None:

@@ -7,6 +7,7 @@ Rule 2: telling never waits and never fails.
 
 import re
 import time
+from copy import copy
 from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import unquote
@@ -46,7 +47,7 @@ class Story:
         self.admission: Admission | None = None
         self._inbound: Inbound | None = None
         self._about: dict[str, object] = {}
-        self._who: tuple[str, str, str] | None = None  # address, object, user agent
+        self._known: AuditEvent | None = None  # what all its lines say, as far as it is known now
         self._code = ""
         self._reason = ""
         self._decision: Literal["admitted", "refused", ""] = ""
@@ -54,7 +55,7 @@ class Story:
     def arrived(self, inbound: Inbound) -> None:
         """The request has a shape."""
         self._inbound = inbound
-        self._who = None
+        self._known = None
 
     def learned(self, admission: Admission) -> None:
         """A key was proven and covers the request."""
@@ -64,6 +65,7 @@ class Story:
     def proven(self, intent: Intent, grant: Grant) -> None:
         """A key was proven."""
         self._about = describe(grant, intent)
+        self._known = None
 
     def admitted(self, reason: str = "") -> None:
         """The decision: the request is served; `reason` says what is done where the operation alone does not."""
@@ -76,6 +78,7 @@ class Story:
         for name in _KNOWN:
             if denied.evidence.get(name):
                 self._about.setdefault(name, denied.evidence[name])
+        self._known = None
         self._code = denied.code
         self._reason = _reason(denied)
         if not self._decision:
@@ -137,13 +140,19 @@ class Story:
         return str(self._about.get("dialect", "")), str(self._about.get("operation", ""))
 
     def _event(self, kind: Literal["decision", "transfer"]) -> AuditEvent:
+        if self._known is None:
+            self._known = self._all_that_is_known()
+        event = copy(self._known)
+        event.time, event.event = rfc3339(time.time()), kind
+        event.code, event.reason = self._code, self._reason
+        return event
+
+    def _all_that_is_known(self) -> AuditEvent:
         about = self._about
-        event = AuditEvent(
-            time=rfc3339(time.time()),
+        return AuditEvent(
+            time="",
             request_id=self.request_id,
-            event=kind,
-            code=self._code,
-            reason=self._reason,
+            event="decision",
             dialect=str(about.get("dialect", "")),
             signing_key=str(about.get("signing_key", "")),
             key_identity=str(about.get("key_identity", "")),
@@ -151,11 +160,10 @@ class Story:
             ctx=about.get("ctx"),
             operation=str(about.get("operation", "")),
             method=self._exchange.message.method,
+            object=self._object(),
+            address=self._address(),
+            user_agent=_harmless(self._exchange.message.headers.get("User-Agent", "")),
         )
-        if self._who is None:
-            self._who = self._address(), self._object(), _harmless(self._exchange.message.headers.get("User-Agent", ""))
-        event.address, event.object, event.user_agent = self._who
-        return event
 
     def _address(self) -> str:
         connection = self._exchange.protocol

@@ -1,7 +1,8 @@
 """Template: bytes that are always the same but for a few blanks; and an answer made of them.
 
-An answer that was given once, and is right again, differs in four things: its request's id, its date, the moment and
-the duration that the audit tells. They are found in what was said and told before, and everything else is copied.
+An answer that was given once, and is right again, differs in few things: its request's id, its date, and the moment,
+the duration, the address and the key that the audit tells. They are found in what was said and told before, and all
+else is copied.
 """
 
 import secrets
@@ -61,10 +62,14 @@ class Answer(NamedTuple):
         """Write it. Raises ConnectionResetError where the client is gone."""
         connection.write(self.head.fill(request_id.encode(), date_at(int(now))), body if self.body_bytes else b"")
 
-    def tell(self, audit: Audit, metrics: Metrics, request_id: str, address: bytes, now: float, began: float) -> None:
-        """What the audit and the metrics hear of it; `now` since the epoch, `began` monotonic, both in seconds."""
+    def tell(
+        self, audit: Audit, metrics: Metrics, request_id: str, who: tuple[bytes, bytes], now: float, began: float
+    ) -> None:
+        """What the audit and the metrics hear of it: `who` is an address and a key's identity, in hexadecimal; `now`
+        since the epoch, `began` monotonic, both in seconds.
+        """
         took = time.monotonic() - began
-        blanks = rfc3339(now).encode(), request_id.encode(), b"%d.%03d" % divmod(int(took * 1e6), 1000), address
+        blanks = rfc3339(now).encode(), request_id.encode(), b"%d.%03d" % divmod(int(took * 1e6), 1000), *who
         for line in self.lines:
             audit.write_line(line.fill(*blanks))
         metrics.handed_out(self.dialect, self.operation, took, self.body_bytes)
@@ -87,11 +92,11 @@ def answer_of(
     blanked = head_of(head, request_id)
     if blanked is None:
         return None
-    moment, own_id, address = (secrets.token_hex(16) for _ in range(3))
+    moment, own_id, address, identity = (secrets.token_hex(16) for _ in range(4))
     duration = float(10**14 + secrets.randbelow(10**14))
     events = retell(moment, own_id, duration)
     for event in events:
-        event.address = address if event.address else ""
-    blanks = (moment.encode(), own_id.encode(), repr(duration).encode(), address.encode())
+        event.address, event.key_identity = address if event.address else "", identity
+    blanks = (moment.encode(), own_id.encode(), repr(duration).encode(), address.encode(), identity.encode())
     lines = tuple(Template(encode(event), blanks) for event in events)
     return Answer(blanked, lines, body_bytes, dialect, operation)

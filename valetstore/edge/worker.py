@@ -5,6 +5,7 @@ It does not know whether it serves alone or as one of many: what must be single 
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -104,6 +105,9 @@ class Worker:
         """Accept from now on. Raises ConfigInvalid where the audit cannot be written and must be."""
         self._audit.start()
         self._background = [asyncio.create_task(work()) for work in (self._watch_store, self._collect_uploads)]
+        # What is there by now stays to the end: the collector of cycles need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         await self._server.start(sockets)
 
     async def drain(self) -> None:

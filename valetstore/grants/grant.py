@@ -4,6 +4,9 @@ Rule 1: both are immutable values; nothing here reads a clock, a socket or a sig
 Rule 2: narrowing only ever takes away. Conditions that may be given twice (paths, networks, types) are
 kept as groups: every group must hold, one member of it is enough. So "the key's networks" and "the
 signing key's networks" are two groups, and no intersection has to be computed or can be got wrong.
+
+What is made for each request has `gc=False`: nothing that it holds leads back to it, so the collector of cycles need
+not count it.
 """
 
 import math
@@ -48,7 +51,7 @@ class Scope(msgspec.Struct, frozen=True):
         return f"everything below {self.path}" if self.is_prefix else self.path
 
 
-class Intent(msgspec.Struct, frozen=True):
+class Intent(msgspec.Struct, frozen=True, gc=False):
     """What a request asks for, as its dialect reads it: the operation and the path it touches.
 
     `key` is None where no single object is meant (a list, whose `path` is `/bucket/` and the prefix asked
@@ -173,7 +176,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     budget: Budget | None = None
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
+class Grant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One key's permission. Times are seconds since the epoch, lengths bytes, `identity` 16 bytes.
 
     `skew` is the tolerance at the end of the validity, `early` the one at its beginning: the gateway's setting for
@@ -270,7 +273,7 @@ class Limits(msgspec.Struct, frozen=True):
     unconditional: bool
 
 
-class Use(msgspec.Struct, frozen=True):
+class Use(msgspec.Struct, frozen=True, gc=False):
     """What a replay set needs to know of one request with a limited key.
 
     `allowed` uses; for `window` seconds after a use the same `source` may repeat it; the entry must live
@@ -286,7 +289,7 @@ class Use(msgspec.Struct, frozen=True):
     issued_at: float | None = None
 
 
-class Proof(msgspec.Struct, frozen=True):
+class Proof(msgspec.Struct, frozen=True, gc=False):
     """What `verify` hands on: the grant as signed, its signing key's limits, and what the body has yet to prove."""
 
     grant: Grant
@@ -294,7 +297,7 @@ class Proof(msgspec.Struct, frozen=True):
     body: BodyProof | None = None
 
 
-class Admission(msgspec.Struct, frozen=True):
+class Admission(msgspec.Struct, frozen=True, gc=False):
     """A request that was let in. Only `Gateway.admit` and `extend` make one; storage takes nothing less.
 
     `use` is set where the key has limited uses: whoever serves the request claims it as the last step
