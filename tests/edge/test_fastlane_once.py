@@ -217,6 +217,23 @@ def test_half_a_connection_is_enough_for_the_answer(lane: Laned) -> None:
         assert wire.is_ended()
 
 
+def test_the_end_of_one_connection_is_not_told_to_others(lane: Laned) -> None:
+    """What a client that has ended is answered says that its connection ends; the next one's goes on."""
+    lane.put("/b/ends", BODY)
+    for _ in range(4):
+        with at_rest(lane) as wire:
+            with faults(lane.gate, SLOW):
+                wire.send(once(lane, "/b/ends"))
+                wire.end_of_sending()
+                said = listen(wire)
+            assert b"Connection: close" in said.head
+    with at_rest(lane) as wire:
+        for _ in range(4):
+            said = heard(wire, once(lane, "/b/ends"))
+            assert said.body == BODY
+            assert b"Connection: close" not in said.head
+
+
 def test_when_the_gateway_stops_a_use_that_is_being_logged_is_still_answered(tmp_path: Path) -> None:
     """SIGTERM meanwhile: the answer comes, says that the connection ends, and the use is spent."""
     with laned(tmp_path) as lane:

@@ -112,7 +112,8 @@ class LaneMemory:
     def note(self, head: bytes, exchange: Exchange) -> None:
         """A head was answered; one that comes again is worth an answer that is ready, with its key or with another."""
         shown = exchange.shown
-        if shown is None or shown.admission.charges:
+        # An answer that was the last on its connection says so in its head, which is nobody else's.
+        if shown is None or shown.admission.charges or not exchange.keep_alive:
             return
         if shown.admission.use is None:
             self._note(self._heads, head, exchange, shown)
