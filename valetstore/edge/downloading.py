@@ -61,13 +61,10 @@ async def _opened(
     if span is not None:
         status, start, length = 206, span.start, span.length
         headers = [*headers, ("Content-Range", span.content_range)]
+    shown = info if span is None else None
     if admission.inbound.method == "HEAD":
-        reply = Reply(status, headers, described_bytes=length)
-        reply.shown = info if span is None else None
-        return reply
+        return Reply(status, headers, described_bytes=length, shown=shown)
     await services.gateway.claim(admission, time.time)
     limits = services.config.limits
     pace = Pace(limits.download_bytes_per_second_min, limits.rate_grace_seconds, time.monotonic())
-    reply = Reply(status, headers, ObjectBody(opened, start, length, pace))
-    reply.shown = info if span is None else None
-    return reply
+    return Reply(status, headers, ObjectBody(opened, start, length, pace), shown=shown)

@@ -26,7 +26,8 @@ class Reply:
     """One reply. `headers` values are header text (latin-1); `body` is bytes, a Body to stream, or nothing.
 
     `described_bytes` is the length of a body that is described and not sent: the answer to a HEAD. `phrase` follows the
-    status where a dialect has one of its own, or a status that HTTP does not know.
+    status where a dialect has one of its own, or a status that HTTP does not know. `shown` is the state of an object
+    whose whole is the answer, or is described by it.
     """
 
     def __init__(
@@ -37,12 +38,12 @@ class Reply:
         *,
         described_bytes: int | None = None,
         phrase: str = "",
+        shown: ObjectInfo | None = None,
     ) -> None:
         self.status = status
         self.headers = headers or []
         self.body = body
-        # Where the answer is a whole object, or what a HEAD says of it: its state.
-        self.shown: ObjectInfo | None = None
+        self.shown = shown
         self._described_bytes = described_bytes
         self._phrase = phrase or _PHRASES[status]
 
