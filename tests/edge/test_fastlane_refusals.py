@@ -19,10 +19,12 @@ from tests.edge.doors import mint
 from tests.edge.faults import faults
 from tests.edge.lanes import Laned, Said, heard, laned
 from tests.edge.wire import Wire, head, wait_until
-from valetstore.storage.small import REOPEN_SECONDS, SETTLED_SECONDS
+from valetstore.storage.settled import SETTLED_NS
+from valetstore.storage.small import REOPEN_SECONDS
 
 OLD: Final = b"old content"
 NEW: Final = b"NEW CONTENT"
+SETTLED_SECONDS: Final = SETTLED_NS / 1e9
 TRIES: Final = 200
 RELOADED: Final = "settings, keys and certificate are reloaded"
 CONFIG: Final[dict[str, dict[str, Any]]] = {"keys": {"clock-skew-seconds": 0}}

@@ -14,12 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from valetstore.config import Bucket
 from valetstore.storage import catalogue as catalogues
-from valetstore.storage.catalogue import SETTLED_COARSE_NS, SETTLED_NS, Catalogue
+from valetstore.storage.catalogue import Catalogue
 from valetstore.storage.entries import Entries, read_entries
 from valetstore.storage.layout import LAYOUTS, Layout
 from valetstore.storage.listing import list_page
 from valetstore.storage.promise import Page
 from valetstore.storage.roots import Roots
+from valetstore.storage.settled import SETTLED_COARSE_NS, SETTLED_NS
 
 PLACE = ("root", "")
 OBJECTS = LAYOUTS["objects"]

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from valetstore.config import Bucket
 from valetstore.errors import Denied
-from valetstore.storage.catalogue import SETTLED_NS, Catalogue
+from valetstore.storage.catalogue import Catalogue
 from valetstore.storage.entries import Entries
 from valetstore.storage.layout import Layout
 from valetstore.storage.listing import Trip, list_page
 from valetstore.storage.promise import Listed
 from valetstore.storage.roots import Root, Roots
+from valetstore.storage.settled import SETTLED_NS
 from valetstore.storage.walk import walk
 
 from .test_layout import names

@@ -20,11 +20,13 @@ from valetstore.storage import beneath, near, small
 from valetstore.storage.near import Near
 from valetstore.storage.reading import look
 from valetstore.storage.roots import Roots
-from valetstore.storage.small import ENTRY_BYTES, REOPEN_SECONDS, SETTLED_SECONDS, SMALL_BYTES, SmallObjects
+from valetstore.storage.settled import SETTLED_COARSE_NS, SETTLED_NS
+from valetstore.storage.small import ENTRY_BYTES, REOPEN_SECONDS, SMALL_BYTES, SmallObjects
 
 NAME: Final = "folder/x.txt"
 KEY: Final = ObjectKey.of("b", NAME)
 OLD, NEW = b"old content", b"NEW CONTENT"
+SETTLED_SECONDS: Final = SETTLED_NS / 1e9
 
 
 class Shelf:
@@ -46,9 +48,9 @@ class Shelf:
         self.opened += 1
         return beneath.open_file_cached(folder, path)
 
-    def time(self) -> float:
+    def time_ns(self) -> int:
         """Of day."""
-        return time.time() + self._ahead
+        return time.time_ns() + int(self._ahead * 1e9)
 
     def monotonic(self) -> float:
         """Of the loop."""
@@ -183,6 +185,18 @@ def test_what_has_just_changed_is_read_and_not_remembered(shelf: Shelf) -> None:
     count = shelf.opened
     shelf.body()
     assert shelf.opened == count + 1
+
+
+def test_where_stamps_may_be_coarse_more_time_must_go_by(shelf: Shelf) -> None:
+    """A second may hold any number of changes with one stamp."""
+    path = shelf.put()
+    os.utime(path, (10**9, 10**9))
+    shelf.look()
+    for seconds, opened in ((SETTLED_SECONDS, 2), (SETTLED_COARSE_NS / 1e9, 1)):
+        shelf.later(seconds + 0.1)
+        before = shelf.opened
+        assert shelf.body() == shelf.body() == OLD
+        assert shelf.opened == before + opened
 
 
 def test_a_change_that_is_stamped_in_the_future_is_never_remembered(shelf: Shelf) -> None:

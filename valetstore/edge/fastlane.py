@@ -184,7 +184,9 @@ class FastLane:
             return False
         if admission is None or small is None or small.body is None:
             return False
-        if not _is_alike(admission.grant, known.admission.grant) or small.info != known.info:
+        is_alike = _is_alike(admission.grant, known.admission.grant) and small.info == known.info
+        # A key that comes again is worth an answer of its own.
+        if not is_alike or (admission.use is None and self._memory.came_before(data)):
             self._answer(self._turn(connection, data, known.message, page, admission, small, began))
             return True
         if admission.use is None:

@@ -91,6 +91,13 @@ class LaneMemory:
         self.known = self._heads.get
         """What is known of a whole head."""
 
+    def came_before(self, head: bytes) -> bool:
+        """Whether a head that is not known has been seen; it has been from now on."""
+        if head in self._once:
+            return True
+        self._once.put(head, None)
+        return False
+
     def forget(self, head: bytes) -> None:
         """It is not answered as it was any more."""
         self._heads.forget(head)
@@ -124,9 +131,7 @@ class LaneMemory:
 
     def _note(self, memory: Bounded[Known], text: bytes, exchange: Exchange, shown: Shown) -> None:
         gateway, inbound = self._gateway, shown.inbound
-        if text not in self._once:
-            self._once.put(text, None)
-        elif memory is self._pages or gateway.is_lasting(inbound):
+        if self.came_before(text) and (memory is self._pages or gateway.is_lasting(inbound)):
             answer = _answer_of(exchange, shown)
             if answer is not None:
                 memory.put(

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from valetstore.storage.entries import Entries, read_entries
 from valetstore.storage.layout import Layout
+from valetstore.storage.settled import is_settled
 
 BYTES_MAX: Final = 32 * 2**20
 """What one process remembers at most: of names of 40 bytes about 700,000."""
@@ -25,12 +26,6 @@ LIFE_SECONDS: Final = 30.0
 
 COUNT_MIN: Final = 200
 """A folder of fewer entries is read as quickly as it is looked up."""
-
-SETTLED_NS: Final = 100_000_000
-"""How old the last change must be before the folder is read: the kernel's ticks are 10 ms at most."""
-SETTLED_COARSE_NS: Final = 3_000_000_000
-"""The same where stamps are coarser: of FAT they are 2 s, of old file systems 1 s, of exFAT 10 ms."""
-_COARSE_NS: Final = 10_000_000
 
 Place = tuple[str, str]
 """A bucket's root, and the folder's path below it."""
@@ -51,9 +46,7 @@ class _Stamp(NamedTuple):
 
     def is_settled(self, now_ns: int) -> bool:
         """Whether a change from now on will have another stamp."""
-        is_coarse = self.modified_ns % _COARSE_NS == 0 or self.changed_ns % _COARSE_NS == 0
-        margin = SETTLED_COARSE_NS if is_coarse else SETTLED_NS
-        return now_ns - max(self.modified_ns, self.changed_ns) >= margin
+        return is_settled(self.modified_ns, self.changed_ns, now_ns)
 
 
 class _Kept(NamedTuple):

@@ -4,8 +4,8 @@ Rule 1: what is handed out was opened below its root like any object, at most RE
 just now that its name still leads to the same file in the same state: a change by any process is seen at once.
 Rule 2: the loop waits for no disk where the kernel can tell: file systems that are not near, a name that is not in its
 memory (RESOLVE_CACHED), bytes that are not in the page cache (RWF_NOWAIT) are left to the store's threads.
-Rule 3: file systems stamp by ticks, and two changes within one look alike. So a file whose last change is younger than
-SETTLED_SECONDS is not remembered, only read.
+Rule 3: file systems stamp by ticks, and two changes within one look alike. So a file that was changed a moment ago is
+not remembered, only read.
 """
 
 import os
@@ -20,15 +20,13 @@ from valetstore.storage.near import Near
 from valetstore.storage.pagecache import read_cached
 from valetstore.storage.promise import ObjectInfo
 from valetstore.storage.roots import Roots
+from valetstore.storage.settled import is_settled
 
 SMALL_BYTES: Final = 64 * 1024
 """The largest object that is read in one go."""
 
 REOPEN_SECONDS: Final = 1.0
 """When an object is opened anew: a stat follows symbolic links on its way, and cannot see what a mapping writes."""
-
-SETTLED_SECONDS: Final = 2.5
-"""The coarsest stamps in use are 2 s apart (FAT); those of ext4, xfs and btrfs at most 10 ms."""
 
 ENTRY_BYTES: Final = 2_048
 """What a remembered object takes beside its bytes, reckoned high."""
@@ -115,8 +113,7 @@ class SmallObjects:
         if former is not None and former.state == state and former.info == info:
             info, views = former.info, former.views
         small = Small(info, body, state, f"{root.path}/{path}", time.monotonic() + REOPEN_SECONDS, views)
-        changed = max(found.st_mtime_ns, found.st_ctime_ns) / 1e9
-        if time.time() - changed > SETTLED_SECONDS:
+        if is_settled(found.st_mtime_ns, found.st_ctime_ns, time.time_ns()):
             self._remember(key, small)
         return small if is_small else None
 
