@@ -29,7 +29,7 @@ VOLATILE: Final = re.compile(
 )
 """What is new for each answer."""
 VOLATILE_IN_BODY: Final = re.compile(rb"(RequestId>|RequestId:|Time:|ServerTime>)[0-9A-Za-z:.-]+")
-_SERVED: Final = re.compile(r"(?m)^valetstore_fast_lane_total(?:\{[^}]*\})? ([0-9.e+]+)$")
+_SERVED: Final = re.compile(r'(?m)^valetstore_fast_lane_total\{known="([a-z]+)"\} ([0-9.e+]+)$')
 
 
 @dataclass
@@ -47,7 +47,11 @@ class Laned:
 
     def served(self) -> int:
         """How many answers the lane gave so far."""
-        return sum(int(float(count)) for count in _SERVED.findall(self.metrics()))
+        return sum(self.served_by().values())
+
+    def served_by(self) -> dict[str, int]:
+        """The same by what was known of their requests: `head`, `page`, `fields`."""
+        return {known: int(float(count)) for known, count in _SERVED.findall(self.metrics())}
 
     def wire(self, seconds: float = 10, receive_bytes: int = 0) -> Wire:
         """A raw connection."""

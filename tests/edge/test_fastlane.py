@@ -364,6 +364,20 @@ def test_a_page_that_is_known_is_answered_to_each_key_as_to_itself(house: House)
     assert served >= 24  # the plain ones and the single uses
 
 
+def test_a_key_that_comes_again_on_a_known_page_is_soon_known_whole(tmp_path: Path) -> None:
+    """What it opens was found out for another key, but from its third time on it is answered as it was."""
+    with laned(tmp_path) as lane, lane.wire() as wire:
+        lane.put("/b/one", b"one")
+        lane.warm(wire, head("GET", lane.reading("/b/one", jti="first")))
+        other = head("GET", lane.reading("/b/one", jti="other"))
+        before = lane.served_by()
+        lane.warm(wire, other, times=9)
+        after = lane.served_by()
+        assert after["page"] - before["page"] == 1
+        assert after["fields"] - before["fields"] <= 2  # where the object was opened anew meanwhile
+        assert after["head"] - before["head"] >= 6
+
+
 def told(lane: Laned) -> list[dict[str, Any]]:
     """The audit's lines but for what is new in each; those of one request side by side."""
     lines, order = lane.gate.audit(), dict[str, int]()

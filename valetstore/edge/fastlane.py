@@ -47,6 +47,9 @@ from valetstore.storage.small import Small
 
 log = logging.getLogger(__name__)
 
+WAYS: Final = ("head", "page", "fields")
+"""What was known of a request that the lane answered: all, all but its key, or all but its first line."""
+
 VIEWS_MAX: Final = 8
 """Heads that are kept with one state of an object."""
 
@@ -83,7 +86,9 @@ class FastLane:
         hsts: list[Header],
         limits: Limits,
         bytes_max: int,
+        served: dict[str, int],
     ) -> None:
+        """`served` counts the answers, by what was known of their requests: see WAYS."""
         self._arrivals = arrivals
         self._gateway = gateway
         self._store = store
@@ -94,7 +99,7 @@ class FastLane:
         self._limits = limits
         self._memory = LaneMemory(gateway, bytes_max)
         self._draining: set[asyncio.Task[None]] = set()
-        self.served = 0
+        self._served = served
 
     # --- answering ---------------------------------------------------------------------------------
 
@@ -250,7 +255,7 @@ class FastLane:
             answer.say(connection, request_id, body, inbound.now)
         except ConnectionError:
             return False  # the general way tells the audit who was not there any more
-        self.served += 1
+        self._served["head" if admission is known.admission else "page"] += 1
         if not connection.writing_paused:
             who = client.address, admission.grant.identity.hex().encode()
             answer.tell(self._audit, self._metrics, request_id, who, inbound.now, began)
@@ -314,7 +319,7 @@ class FastLane:
             exchange.abort()
             story.cut(error)
         else:
-            self.served += 1
+            self._served["fields"] += 1
             info, message = turn.small.info, exchange.message
             exchange.shown = Shown(admission.inbound, message, admission, info, story.request_id, story.retell)
             if connection.writing_paused:

@@ -25,7 +25,7 @@ from valetstore.edge.book import ConnectionBook
 from valetstore.edge.cloudfront import CloudFrontCalls
 from valetstore.edge.cors import Cors, Ways
 from valetstore.edge.dialect import Dialects
-from valetstore.edge.fastlane import FastLane
+from valetstore.edge.fastlane import WAYS, FastLane
 from valetstore.edge.gcs import GcsCalls
 from valetstore.edge.handler import Handler, hsts_headers
 from valetstore.edge.lane_check import why_not
@@ -96,7 +96,7 @@ class Worker:
         self._proxies = TrustedProxies(config.listen.trusted_proxies)
         self._book = ConnectionBook(config.limits, self._proxies, self.metrics, self._audit, tally)
         self._gateway = self._make_gateway(standing)
-        self._lane_served = 0  # by lanes of former settings
+        self._lane_served = dict.fromkeys(WAYS, 0)  # by all lanes: other settings bring another
         self._server = Server(config, self._make_handler(config), self._book, self._tls)
         self._background: list[asyncio.Task[None]] = []
         self._name_gauges()
@@ -146,7 +146,6 @@ class Worker:
         self._gateway.limits = gateway.limits
         self._book.limits = self._server.limits = standing.config.limits
         if standing.config != self._standing.config:
-            self._lane_served = self._lane_total()
             self._server.handler = self._make_handler(standing.config)
         self._standing = standing
 
@@ -195,6 +194,7 @@ class Worker:
             hsts=hsts_headers(config.listen.hsts_seconds),
             limits=config.limits,
             bytes_max=config.speed.remembered_bytes_max // 4,
+            served=self._lane_served,
         )
 
     def _name_gauges(self) -> None:
@@ -202,16 +202,13 @@ class Worker:
         gauge("valetstore_connections", {}, lambda: len(self._book))
         gauge("valetstore_transfers_in_flight", {"direction": "in"}, lambda: self._transfers.counts["in"])
         gauge("valetstore_transfers_in_flight", {"direction": "out"}, lambda: self._transfers.counts["out"])
-        gauge("valetstore_fast_lane_total", {}, self._lane_total)
+        for way in WAYS:
+            gauge("valetstore_fast_lane_total", {"known": way}, partial(self._lane_served.__getitem__, way))
         gauge("valetstore_audit_dropped_total", {}, lambda: self._audit.dropped)
         gauge("valetstore_disk_free_bytes", {"volume": "data"}, partial(_free_bytes, config.data))
         for name, bucket in config.buckets.items():
             if bucket.root:
                 gauge("valetstore_disk_free_bytes", {"volume": name}, partial(_free_bytes, Path(bucket.root)))
-
-    def _lane_total(self) -> int:
-        lane = self._server.handler.lane
-        return self._lane_served + (0 if lane is None else lane.served)
 
     def _audit_reason(self) -> tuple[Reason, str] | None:
         trouble = self._audit.required and not self._audit.accepting
