@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from bench.curve import Curve
 from bench.gateway import Gateway
+from bench.ground import ground
 from bench.load import Job, Load
 from bench.memory import idle_connections
 from bench.options import Bench
@@ -37,7 +37,7 @@ MIB: Final = 2**20
 def alone(bench: Bench) -> Iterator[tuple[Gateway, Load]]:
     """A fresh daemon that has answered before, and the load."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="valetstore-bench-", dir=bench.folder)))
+        folder = stack.enter_context(ground(bench.folder))
         gateway = stack.enter_context(Gateway(folder / "gateway"))
         load = stack.enter_context(Load())
         with idle_connections(gateway, 1):

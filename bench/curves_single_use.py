@@ -11,7 +11,6 @@ import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import uvloop
@@ -19,6 +18,7 @@ import uvloop
 from bench import claims
 from bench.curve import Curve
 from bench.gateway import SETTINGS, Gateway
+from bench.ground import ground
 from bench.load import Job, Load
 from bench.options import Bench
 from bench.population import OBJECT_BYTES, QUICK_SIZES, SIZES
@@ -42,7 +42,7 @@ def run(bench: Bench) -> Curve:
     """GETs by the live entries at the start."""
     count = QUICK_CLAIMS if bench.quick else CLAIMS
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="valetstore-bench-", dir=bench.folder)))
+        folder = stack.enter_context(ground(bench.folder))
         load = stack.enter_context(Load())
         sizes: list[Size] = []
         for entries in QUICK_SIZES if bench.quick else SIZES:
@@ -67,8 +67,8 @@ def alone(bench: Bench) -> Curve:
         ("claims",),
     )
     sizes = QUICK_SIZES if bench.quick else SIZES
-    with TemporaryDirectory(prefix="valetstore-bench-", dir=bench.folder) as folder:
-        rounds = uvloop.run(_claimed(bench, Path(folder), sizes))
+    with ground(bench.folder) as folder:
+        rounds = uvloop.run(_claimed(bench, folder, sizes))
     for entries, figures in rounds.items():
         cpu, rates = zip(*figures, strict=True)
         curve.measured(entries, [Spread.of(list(cpu))], f"{Spread.of(list(rates)).middle:,.0f} /s")

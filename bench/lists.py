@@ -20,13 +20,13 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import uvloop
 
 from bench.gateway import Gateway
+from bench.ground import ground
 from bench.options import Bench, run_alone
 from bench.population import Population, populate
 from bench.table import Spread, Table
@@ -66,8 +66,8 @@ def run(bench: Bench) -> Table:
     populations = [Population(f"objects-{size}", size) for size in sizes]
     costs: Costs = {}
     with (
-        TemporaryDirectory(prefix="valetstore-bench-", dir=bench.folder) as folder,
-        Gateway(Path(folder) / "g") as gateway,
+        ground(bench.folder) as folder,
+        Gateway(folder / "g") as gateway,
     ):
         gateway.make_s3_key()
         for population in populations:

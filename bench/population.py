@@ -14,10 +14,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from bench.gateway import Gateway
+from bench.ground import ground
 from bench.load import CONTENT_TYPE, Load
 from bench.options import Bench
 from valetstore.storage.layout import Objects
@@ -88,7 +88,7 @@ def populate(data: Path, population: Population, say: Callable[[str], None]) -> 
 def populated(bench: Bench) -> Iterator[tuple[Gateway, Load, list[Population]]]:
     """A daemon with a bucket of each size, and the load."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="valetstore-bench-", dir=bench.folder)))
+        folder = stack.enter_context(ground(bench.folder))
         gateway = stack.enter_context(Gateway(folder / "gateway"))
         load = stack.enter_context(Load())
         populations = [Population(f"of-{size}", size) for size in (QUICK_SIZES if bench.quick else SIZES)]

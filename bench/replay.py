@@ -10,7 +10,6 @@ wakes every millisecond was late while the log was compacted, beside 16 claims a
 
 import asyncio
 import os
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +20,7 @@ from typing import Final, NamedTuple, TypeVar
 import uvloop
 
 from bench.claims import LIVES, NOW, Cost, Shared, claims, through_owner
+from bench.ground import ground
 from bench.options import Bench, run_alone
 from bench.table import Spread, Table
 from valetstore.grants.grant import Use
@@ -56,10 +56,10 @@ def run(bench: Bench) -> Table:
         bench.say(f"replay: {at_once} claims at once")
         alone, shared = list[Cost](), list[Shared]()
         for _ in range(bench.rounds):
-            with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
-                alone.append(uvloop.run(claims(Path(folder), at_once, bench.seconds)))
-            with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
-                shared.append(through_owner(Path(folder), at_once, bench.seconds))
+            with ground(bench.folder) as folder:
+                alone.append(uvloop.run(claims(folder, at_once, bench.seconds)))
+            with ground(bench.folder) as folder:
+                shared.append(through_owner(folder, at_once, bench.seconds))
         _add(table, at_once, alone, shared)
     entries = 100_000 if bench.quick else 1_000_000
     bench.say(f"replay: {entries:,} entries")
@@ -122,14 +122,14 @@ def _resident() -> int:
 
 def _life(parent: str, entries: int) -> Life:
     """Load a log of so many entries, and compact it while claims go on."""
-    with tempfile.TemporaryDirectory(dir=parent) as folder:
-        path = Path(folder, LOG_NAME)
+    with ground(Path(parent)) as folder:
+        path = folder / LOG_NAME
         table = ReplayTable(entries)
         for number in range(entries):
             table.claim(_use(os.urandom(16), number), NOW)
         replace(path, (record for chunk in table.records() for record in chunk), NOW)
         del table
-        replay = LoggedReplaySet(Path(folder), 2 * entries, 60)
+        replay = LoggedReplaySet(folder, 2 * entries, 60)
         began = time.perf_counter()
         replay.open(expected=True)
         start = time.perf_counter() - began

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from bench.duel import Case, Side, duel
 from bench.gateway import Gateway
+from bench.ground import ground
 from bench.load import Job, Load
 from bench.options import Bench, run_alone
 from bench.table import Spread, Table, size_text
@@ -38,7 +37,7 @@ def rates(bench: Bench) -> Table:
     """Presigned requests beside native ones, at one gateway."""
     table = Table("Presigned requests beside native ones", RATE_COLUMNS)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="valetstore-bench-", dir=bench.folder)))
+        folder = stack.enter_context(ground(bench.folder))
         gateway = stack.enter_context(Gateway(folder / "gateway"))
         gateway.make_s3_key()
         load = stack.enter_context(Load())

@@ -1,14 +1,13 @@
 """Scene: a gateway, baselines and the load, all running, with data in a temp folder that goes at the end."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from bench.baseline import Baseline
 from bench.gateway import Gateway
+from bench.ground import ground
 from bench.load import Job, Load
 from bench.options import Bench
 from bench.process import Process
@@ -45,7 +44,7 @@ class Scene:
 def open_scene(bench: Bench) -> Iterator[Scene]:
     """Start everything, end everything."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="valetstore-bench-", dir=bench.folder)))
+        folder = stack.enter_context(ground(bench.folder))
         gateway = stack.enter_context(Gateway(folder / "gateway"))
         quick_loop = stack.enter_context(Baseline(folder / "baseline", "uvloop"))
         sendfile_loop = stack.enter_context(Baseline(folder / "baseline", "asyncio"))

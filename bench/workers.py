@@ -15,7 +15,6 @@ import os
 import re
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -28,6 +27,7 @@ from typing import Final, Self
 import uvloop
 
 from bench.gateway import Gateway
+from bench.ground import ground
 from bench.load import Job, Load, Outcome
 from bench.machine import CORES
 from bench.options import Bench, measure, parser
@@ -522,7 +522,7 @@ def _get(one: Crew) -> bytes:
 def _crews(bench: Bench) -> Iterator[tuple[list[Crew], Load]]:
     """Gateways of 1, 2 and 4 workers, and the load; all end together."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="valetstore-bench-", dir=bench.folder)))
+        folder = stack.enter_context(ground(bench.folder))
         crews = [stack.enter_context(Crew(folder / f"crew-{workers}", workers)) for workers in WORKERS]
         yield crews, stack.enter_context(Load())
 

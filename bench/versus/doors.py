@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from bench.baseline import Baseline
 from bench.gateway import Gateway
+from bench.ground import ground
 from bench.load import Job, Load
 from bench.process import Daemon
 from bench.versus import nginx, seaweedfs
@@ -71,7 +71,7 @@ class Stage:
 def open_stage(folder: Path, without: Sequence[str]) -> Iterator[Stage]:
     """Start every contender that is installed and wanted, end them all."""
     with ExitStack() as stack:
-        data = Path(stack.enter_context(TemporaryDirectory(prefix="valetstore-bench-", dir=folder)))
+        data = stack.enter_context(ground(folder))
         stage = Stage(data, stack.enter_context(Load()))
         for name, add in _CONTENDERS.items():
             if name in without:

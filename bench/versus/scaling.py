@@ -7,10 +7,9 @@ goal says which it was.
 """
 
 from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
+from bench.ground import ground
 from bench.load import Job, Load, LoadFailed
 from bench.machine import CORES
 from bench.options import Bench
@@ -34,7 +33,7 @@ def measure(bench: Bench) -> tuple[Cell, Goal]:
     counts = sorted({1, WORKERS, len(CORES)})
     spare = CORES[WORKERS:]
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="valetstore-bench-", dir=bench.folder)))
+        folder = stack.enter_context(ground(bench.folder))
         load_cores = spare or CORES
         load = stack.enter_context(Load(load_cores))
         turns = []
