@@ -31,9 +31,7 @@ def test_requests_follow_a_large_body_on_its_connection(door: Door, first: int) 
             assert wire.answer().status == 200
             wire.send(LIVE[10:])
             assert wire.answer().status == 200
-    got = read(door, path)
-    assert got.body == BODY
-    assert got.headers["repr-digest"].startswith("sha-256=:")
+    assert read(door, path).body == BODY
 
 
 def test_two_large_bodies_in_one_breath(door: Door) -> None:

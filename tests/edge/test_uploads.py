@@ -173,7 +173,8 @@ def test_digests_are_checked_before_anything_is_published(door: Door) -> None:
         assert door.ask("PUT", writable(door, path), body, headers).status == 201
         assert door.ask("PUT", writable(door, path), body + b"!", headers).code == "digest_mismatch"
         assert read(door, path).body == body
-        assert read(door, path).headers["repr-digest"] == f"sha-256=:{sha256}:"
+        shown = f"sha-256=:{sha256}:" if "sha-256" in headers.get("Content-Digest", "") else None
+        assert read(door, path).headers.get("repr-digest") == shown
     for headers in ({"Content-MD5": "short"}, {"Content-Digest": "sha-256=abc"}, {"Content-MD5": md5 + "x"}):
         assert door.ask("PUT", writable(door, "/u/bad"), body, headers).code == "parameter_invalid"
     claimed = writable(door, "/u/claimed", sha256=hashlib.sha256(body).hexdigest())

@@ -16,19 +16,19 @@ from valetstore.storage.disk import DiskStore
 from valetstore.storage.layout import TEMP_FOLDER
 from valetstore.storage.multipart import collector, keeping
 from valetstore.storage.multipart.disk import DiskUploads
-from valetstore.storage.promise import Metadata, Part
+from valetstore.storage.promise import CRC64NVME, DIGESTS, Metadata, Part
 from valetstore.storage.roots import Root
 from valetstore.storage.scrub import Scrub
 from valetstore.storage.uploads import Started
 
 from .admissions import admitted
 from .contract import NONE, PLAIN, Client, code_of
-from .contract_uploads import Parting, copied, opened, tag_of
+from .contract_uploads import BOTH, Parting, copied, opened, tag_of
 from .test_disk_contract import MEMORY, store_at
 from .test_scrub import rot
 
 Story = Callable[[Client], Awaitable[None]]
-MANY = 60
+MANY = 100
 """More parts than fit an attribute."""
 DAY = 86_400
 
@@ -51,14 +51,14 @@ def uploads(data: Path, bucket: str = "b") -> list[Path]:
     return sorted((data / "state/uploads" / bucket).iterdir())
 
 
-async def with_parts(client: Client, name: str, count: int) -> Parting:
+async def with_parts(client: Client, name: str, count: int, digests: frozenset[str] = BOTH) -> Parting:
     parting = await Parting.started(client, name)
-    await asyncio.gather(*(parting.put(number, b"%d" % number) for number in range(1, count + 1)))
+    await asyncio.gather(*(parting.put(number, b"%d" % number, digests) for number in range(1, count + 1)))
     return parting
 
 
-async def completed(client: Client, name: str, count: int) -> Parting:
-    parting = await with_parts(client, name, count)
+async def completed(client: Client, name: str, count: int, digests: frozenset[str] = BOTH) -> Parting:
+    parting = await with_parts(client, name, count, digests)
     await parting.complete()
     await parting.end()
     return parting
@@ -380,17 +380,43 @@ def test_a_scrub_finds_rot_in_one_part(tmp_path: Path, count: int) -> None:
     report = Scrub(tmp_path, {}).run()
     assert (report.sound, report.foreign) == (1, 0)
     [bad] = report.bad
-    assert (bad.name, bad.reason) == ("rotten", "part 3's SHA-256 is not the one that was stored")
+    assert (bad.name, bad.reason) == ("rotten", "part 3's md5 is not the one that was stored")
 
 
-def test_a_scrub_cannot_judge_what_lost_its_table(tmp_path: Path) -> None:
+def test_a_scrub_judges_what_lost_its_table_by_the_whole_if_it_can(tmp_path: Path) -> None:
+    """A CRC that all parts have is the whole's as well; of MD5s there is none."""
+
     async def story(client: Client) -> None:
-        await completed(client, "x", MANY)
+        await completed(client, "with a CRC", MANY)
+        await completed(client, "rotten", MANY)
+        await completed(client, "without", MANY, frozenset())
 
     run(store_at(tmp_path), story)
-    spills(tmp_path)[0].unlink()
+    path = tmp_path / "objects/b/rotten"
+    rot(path, path.read_bytes()[:2] + b"X")
+    for spill in spills(tmp_path):
+        spill.unlink()
     report = Scrub(tmp_path, {}).run()
-    assert (report.sound, report.foreign, report.bad) == (0, 1, [])
+    assert (report.sound, report.foreign) == (1, 1)
+    assert [bad.reason for bad in report.bad] == ["its crc32 is not the one that was stored"]
+
+
+@pytest.mark.parametrize("algorithm", [None, *sorted(DIGESTS)])
+def test_a_scrub_finds_rot_by_whatever_digest_was_asked_for(tmp_path: Path, algorithm: str | None) -> None:
+    """And where none was, for one is kept all the same."""
+
+    async def story(client: Client) -> None:
+        for name in ("sound", "rotten"):
+            upload = await client.begin(name, None, frozenset({algorithm} if algorithm else ()))
+            await upload.write(b"one byte of this rots")
+            await upload.finish()
+            await upload.complete(PLAIN, NONE, create_only=False)
+
+    run(store_at(tmp_path), story)
+    rot(tmp_path / "objects/b/rotten", b"one byte of this r_ts")
+    report = Scrub(tmp_path, {}).run()
+    assert (report.sound, report.foreign) == (1, 0)
+    assert [bad.reason for bad in report.bad] == [f"its {algorithm or CRC64NVME} is not the one that was stored"]
 
 
 def test_neither_scrub_nor_sweep_takes_an_open_upload_for_something_else(tmp_path: Path) -> None:

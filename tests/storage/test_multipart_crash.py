@@ -23,7 +23,7 @@ from .test_crash import ACKNOWLEDGED, CALLS, KILLED, die_before_call
 from .test_disk_contract import ROOMY, store_at
 
 OLD, NEW, REST = b"old" * 1000, b"new" * 2000, b"rest"
-MANY = 60
+MANY = 100
 """More parts than fit an attribute."""
 CHANGING = tuple(call for call in CALLS if call not in {"open", "fstat", "close"})
 """To die before one of the others is to die before the next of these."""

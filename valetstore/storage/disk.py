@@ -13,6 +13,7 @@ from valetstore.conditions import Conditions
 from valetstore.config import Bucket, Storage
 from valetstore.grants.grant import Admission
 from valetstore.objectkey import split_path
+from valetstore.storage import checksums
 from valetstore.storage.bucket_settings import BucketSettings
 from valetstore.storage.catalogue import Catalogue
 from valetstore.storage.disk_buckets import DiskBuckets
@@ -31,7 +32,7 @@ from valetstore.storage.naming import Naming, Target, size_standing
 from valetstore.storage.near import Near
 from valetstore.storage.place import ObjectPlace, Workshop
 from valetstore.storage.pool import Pool
-from valetstore.storage.promise import SHA256, Buckets, LastCheck, OpenObject, Page, Stretch, Upload
+from valetstore.storage.promise import Buckets, LastCheck, OpenObject, Page, Stretch, Upload
 from valetstore.storage.quota import Quota
 from valetstore.storage.reading import DiskObject, look, look_cached
 from valetstore.storage.roots import Root, Roots
@@ -217,16 +218,15 @@ class DiskStore:
 
     async def begin(self, admission: Admission, length: int | None, digests: frozenset[str]) -> Upload:
         """Prepare to take `length` bytes (None: not known), computing these digests (`promise.DIGESTS`)."""
-        # SHA-256 in any case: it is kept, so that a scrub can find rot.
-        return await self._begin(admission, length, digests | {SHA256})
+        return await self._begin(admission, length, checksums.kept(digests))
 
     async def copy(
         self, admission: Admission, source: OpenObject, stretch: Stretch | None, digests: frozenset[str]
     ) -> Upload:
         """An upload whose bytes are those of `source`, or of a stretch of it."""
-        known = carried(source, stretch, digests | {SHA256})
+        known = carried(source, stretch, digests)
         length = stretch.length if stretch else source.info.size
-        upload = await self._begin(admission, length, frozenset() if known else digests | {SHA256})
+        upload = await self._begin(admission, length, frozenset() if known else checksums.kept(digests))
         return await fill(upload, source, stretch, known)
 
     async def _begin(self, admission: Admission, length: int | None, digests: frozenset[str]) -> DiskUpload:

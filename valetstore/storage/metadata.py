@@ -26,8 +26,8 @@ RECORD_BYTES_MAX: Final = 4_000
 
 _VERSION: Final = 1
 _UNTYPED: Final = "application/octet-stream"
-_ROWS_MAX: Final = 64
-"""More part rows than this never fit the attribute: an MD5 and a SHA-256 each."""
+_ROWS_MAX: Final = 96
+"""More part rows than this never fit the attribute: an MD5 each."""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):

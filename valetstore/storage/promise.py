@@ -241,7 +241,8 @@ class Store(Protocol):
         """The object's present state, whole. Raises `not_found`."""
 
     async def begin(self, admission: Admission, length: int | None, digests: frozenset[str]) -> Upload:
-        """Prepare to take `length` bytes (None: not known), computing these digests as they arrive.
+        """Prepare to take `length` bytes (None: not known), computing these digests as they arrive; where there are
+        none, one of the store's choice, for rot to be found by.
 
         Room for the announced length is set aside now, or `storage_full` is raised. Raises `not_found`
         where the bucket does not exist and may not be made, `conflict` where the name can never be kept.

@@ -10,7 +10,6 @@ Rule 3: read-only buckets are read, never changed.
 """
 
 import errno
-import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -20,14 +19,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from valetstore.config import Bucket
-from valetstore.storage import metadata
+from valetstore.storage import checksums, metadata
 from valetstore.storage.beneath import open_file, open_folder
 from valetstore.storage.durable import sync_folder
 from valetstore.storage.layout import TEMP_FOLDER
 from valetstore.storage.locks import Locks
 from valetstore.storage.metadata import Record
 from valetstore.storage.multipart.shelf import Shelf
-from valetstore.storage.promise import SHA256
 from valetstore.storage.quota import Quota
 from valetstore.storage.roots import FOLDER_MODE, Root, Roots
 from valetstore.storage.spill import Spills, table_of
@@ -134,14 +132,14 @@ class Scrub:
     def _compare(self, fd: int, pieces: "list[_Piece]") -> str | None:
         offset = 0
         for piece in pieces:
-            if self._digest(fd, offset, piece.size) != piece.sha256:
-                return f"{piece.whose} SHA-256 is not the one that was stored"
+            if self._digest(fd, offset, piece) != piece.digest:
+                return f"{piece.whose} {piece.algorithm} is not the one that was stored"
             offset += piece.size
         return None
 
-    def _digest(self, fd: int, offset: int, count: int) -> bytes:
-        digest = hashlib.sha256()
-        end = offset + count
+    def _digest(self, fd: int, offset: int, piece: "_Piece") -> bytes:
+        digest = checksums.new(piece.algorithm)
+        end = offset + piece.size
         while chunk := os.pread(fd, min(_CHUNK_BYTES, end - offset), offset):
             digest.update(chunk)
             offset += len(chunk)
@@ -194,18 +192,27 @@ class _Piece(NamedTuple):
     """A stretch of an object that has a digest of its own."""
 
     size: int
-    sha256: bytes
+    algorithm: str
+    digest: bytes
     whose: str
+
+    @classmethod
+    def of(cls, size: int, digests: Mapping[str, bytes], whose: str) -> "_Piece | None":
+        """To be compared by the best of these; None where there is none."""
+        best = checksums.strongest(digests)
+        return None if best is None else cls(size, best, digests[best], whose)
 
 
 def _pieces(record: Record, spills: Spills) -> list[_Piece]:
     """What the object is made of, in order; [] where there is nothing to compare it with."""
-    if SHA256 in record.digests:
-        return [_Piece(record.size, record.digests[SHA256], "its")]
     table = table_of(record, spills)
-    if not table or sum(row.size for row in table) != record.size or not all(SHA256 in row.digests for row in table):
-        return []
-    return [_Piece(row.size, row.digests[SHA256], f"part {row.number}'s") for row in table]
+    if table and sum(row.size for row in table) == record.size:
+        pieces = [_Piece.of(row.size, row.digests, f"part {row.number}'s") for row in table]
+        known = [piece for piece in pieces if piece is not None]
+        if len(known) == len(pieces):
+            return known
+    whole = _Piece.of(record.size, record.digests, "its")
+    return [] if whole is None else [whole]
 
 
 def _rename_below(quarantine: str, folder: int, entry: str, path: str) -> str:

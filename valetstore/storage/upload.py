@@ -179,13 +179,16 @@ _BATCH_OF_A_COPY_BYTES: Final = 2**20
 
 
 def carried(source: OpenObject, stretch: Stretch | None, wanted: frozenset[str]) -> dict[str, bytes]:
-    """The digests of a copy that need no reading, as its source has them; {} where it must be read.
+    """The digests of a copy that need no reading, as its source has them: those that are `wanted`, or any where none
+    are. {} where it must be read.
 
     They are what the source was when it came: rot in it stays rot in the copy, for a scrub to find.
     """
     info = source.info
     is_whole = stretch in (None, Stretch(0, info.size))
-    return {name: info.digests[name] for name in wanted} if is_whole and wanted <= info.digests.keys() else {}
+    if not is_whole or not wanted <= info.digests.keys():
+        return {}
+    return {name: info.digests[name] for name in wanted or info.digests}
 
 
 async def fill(

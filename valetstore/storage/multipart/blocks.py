@@ -24,14 +24,14 @@ from valetstore.storage.multipart.part import Bench
 from valetstore.storage.naming import Target, size_standing
 from valetstore.storage.place import ObjectPlace, Workshop
 from valetstore.storage.pool import Pool
-from valetstore.storage.promise import MD5, SHA256, Metadata, ObjectInfo, OpenObject, Part, Upload
+from valetstore.storage.promise import MD5, Metadata, ObjectInfo, OpenObject, Part, Upload
 from valetstore.storage.roots import Root
 from valetstore.storage.temp import TempFolder
 from valetstore.storage.upload import DiskUpload
 from valetstore.storage.uploads import BLOCKS_MAX, Chosen, Staged, Started
 
 Found = TypeVar("Found")
-_ALWAYS: Final = frozenset({MD5, SHA256})
+_ALWAYS: Final = frozenset({MD5})
 """The entity tag of a block and of the whole; and what a scrub compares with."""
 
 

@@ -23,13 +23,13 @@ from valetstore.storage.multipart.part import Bench, PartPlace
 from valetstore.storage.naming import Target, size_standing
 from valetstore.storage.place import ObjectPlace, Workshop
 from valetstore.storage.pool import Pool
-from valetstore.storage.promise import MD5, SHA256, Metadata, ObjectInfo, OpenObject, Part, Stretch, Upload
+from valetstore.storage.promise import MD5, Metadata, ObjectInfo, OpenObject, Part, Stretch, Upload
 from valetstore.storage.roots import Root
 from valetstore.storage.temp import TempFolder
 from valetstore.storage.upload import DiskUpload, carried, fill
 from valetstore.storage.uploads import PARTS_MAX, Blocks, Chosen, Started, UploadsPage
 
-_ALWAYS: Final = frozenset({MD5, SHA256})
+_ALWAYS: Final = frozenset({MD5})
 """The entity tag of a part and of the whole; and what a scrub compares with."""
 
 
