@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .contract import Client, code_of
+from .contract import NONE, PLAIN, Client, code_of
 from .test_disk_contract import store_at
 
 FULL_AFTER = 3
@@ -67,6 +67,43 @@ def test_a_wait_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
         await aborting
         assert len(os.listdir("/proc/self/fd")) <= before
         assert await client.names() == []
+        await store.close()
+
+    asyncio.run(told())
+
+
+def test_what_comes_in_shreds_is_written_in_large_pieces_at_even_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page cache keeps it as it was written, and every download of it pays for small pieces."""
+    store, writev, writes = store_at(tmp_path), os.writev, list[int]()
+    body = bytes(range(251)) * 20_000
+
+    def write(fd: int, parts: list[bytes]) -> int:
+        writes.append(writev(fd, parts))
+        return writes[-1]
+
+    async def told() -> None:
+        client = Client(store, "b")
+        upload = await client.begin("x", None)
+        await upload.write(body[:70_000])
+        left = memoryview(body)[70_000:]
+
+        def shreds(view: memoryview) -> int:
+            nonlocal left
+            count = min(len(view), len(left), 100_001)
+            view[:count] = left[:count]
+            left = left[count:]
+            return count
+
+        monkeypatch.setattr(os, "writev", write)
+        assert await upload.pull(shreds, len(left)) == len(body) - 70_000
+        ends = [sum(writes[: number + 1]) for number in range(len(writes))]
+        assert [end % 2**20 for end in ends[1:-1]] == [0] * (len(ends) - 2)
+        assert ends[-1] == len(body)
+        await upload.finish()
+        await upload.complete(PLAIN, NONE, create_only=False)
+        assert await client.get("x") == body
         await store.close()
 
     asyncio.run(told())

@@ -38,8 +38,8 @@ _UNSYNCED_BYTES_MAX: Final = 256 * 2**20
 _CHUNK_BYTES: Final = 2**20
 _WRITEBACK_BYTES: Final = 8 * 2**20
 """The disk begins with so much while the next bytes come: the sync at the end has little left to wait for."""
-_BUFFER_BYTES: Final = 256 * 2**10
-"""What is read, hashed and written at once: it fits a core's cache, and each thread keeps it."""
+_BUFFER_BYTES: Final = 2**20
+"""What is read, hashed and written at once, at multiples of itself: it fits a core's cache. Each thread keeps a buffer."""
 
 _own: Final = threading.local()
 
@@ -102,11 +102,15 @@ class Draft:
         with self._step():
             self.hash(first)
             self._write(first)
-            view, done = _buffer(), 0
-            while done < count and (got := read_into(view[: count - done])):
-                self.hash([view[:got]])
-                self._write([view[:got]])
-                done += got
+            done, got = 0, 1
+            while got and done < count:
+                # The kernel keeps in one piece what was written in one, and sends it by the piece.
+                view, filled = _buffer()[: min(count - done, _BUFFER_BYTES - self._size % _BUFFER_BYTES)], 0
+                while filled < len(view) and (got := read_into(view[filled:])):
+                    filled += got
+                self.hash([view[:filled]])
+                self._write([view[:filled]])
+                done += filled
             return done
 
     def copy(self, source: int, offset: int, count: int, until: float) -> int:
