@@ -15,9 +15,10 @@ import pytest
 from tests.edge.doors import Door, mint, target
 from tests.edge.wire import Ended, head, wait_until
 from tests.gate import Gate
+from valetstore.edge import pump
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.pace import Pace
-from valetstore.edge.pump import TURN_BYTES, Pump
+from valetstore.edge.pump import TURN_BYTES, UNSENT_BYTES_MAX, UNSENT_BYTES_QUICK, Pump
 from valetstore.edge.stream import COPY_BYTES, ObjectBody
 from valetstore.storage.pagecache import read_cached, seems_cached
 from valetstore.storage.promise import OpenObject
@@ -135,10 +136,10 @@ async def pumped(line: Line, opened: Opened, start: int, count: int) -> tuple[Ex
             loop.call_soon(look)
 
     look()
-    pump = Pump.on(exchange, cast(OpenObject, opened), Pace(1, 60, time.monotonic()))
-    assert pump
-    with pump:
-        await pump.send(b"head", start, count)
+    on_its_way = Pump.on(exchange, cast(OpenObject, opened), Pace(1, 60, time.monotonic()))
+    assert on_its_way
+    with on_its_way:
+        await on_its_way.send(b"head", start, count)
     return exchange, seen
 
 
@@ -154,6 +155,31 @@ def test_every_byte_arrives_and_no_turn_is_longer_than_a_turn(line: Line, file: 
     assert exchange.head_sent_at is not None
     # A turn may come before and one after a look.
     assert max(later - earlier for earlier, later in pairwise(seen)) <= 2 * TURN_BYTES
+
+
+@pytest.mark.parametrize(("quick_seconds", "most"), [(0.0, UNSENT_BYTES_MAX), (60.0, UNSENT_BYTES_QUICK)])
+def test_more_waits_in_the_kernel_for_a_client_that_takes_it_quickly(
+    line: Line, file: Path, monkeypatch: pytest.MonkeyPatch, quick_seconds: float, most: int
+) -> None:
+    """Slow ones are many; and once a body is sent nothing is left of the bound."""
+    monkeypatch.setattr(pump, "QUICK_SECONDS", quick_seconds)
+    opened, seen = Opened(file), set[int]()
+
+    def bound() -> int:
+        return line.near.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+
+    async def told() -> None:
+        sending = asyncio.create_task(pumped(line, opened, 0, SIZE))
+        while not sending.done():
+            seen.add(bound())
+            await asyncio.sleep(0)
+        await sending
+
+    asyncio.run(told())
+    opened.close()
+    assert max(seen) == most
+    assert seen <= {0, UNSENT_BYTES_MAX, most}
+    assert bound() == 0
 
 
 def test_copies_leave_the_others_their_turn_too(file: Path) -> None:

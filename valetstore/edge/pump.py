@@ -27,6 +27,11 @@ UNSENT_BYTES_MAX: Final = 256 * 1024
 """What may wait in the kernel before it is on the wire: a slow client holds this, not the megabytes of a socket's
 buffer. Several of the largest segments, or the cork below would wait for bytes that are never asked for."""
 
+UNSENT_BYTES_QUICK: Final = 1024 * 1024
+"""The same for a client that took the last piece within QUICK_SECONDS: it would find the kernel empty too often."""
+
+QUICK_SECONDS: Final = 0.01
+
 FRESH_SECONDS: Final = 5.0
 """How long what a thread has read is taken to be in memory still."""
 
@@ -54,6 +59,7 @@ class Pump:
         "_read_to",
         "_taken",
         "_timer",
+        "_unsent",
     )
 
     def __init__(self, exchange: Exchange, out: socket.socket, opened: OpenObject, descriptor: int, pace: Pace) -> None:
@@ -67,6 +73,7 @@ class Pump:
         self._done: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_streaming = False
+        self._unsent = 0
         self._idle_since = 0.0  # when the last turn ended, and what the client had taken by then
         self._taken = 0
         self._read_at = 0.0  # when a thread has last read, and up to where
@@ -128,6 +135,9 @@ class Pump:
 
     def _turn(self) -> None:
         """The socket takes bytes: give it the next piece."""
+        if self._is_streaming and self._idle_since:
+            is_quick = time.monotonic() - self._idle_since < QUICK_SECONDS
+            self._let_wait(UNSENT_BYTES_QUICK if is_quick else UNSENT_BYTES_MAX)
         try:
             is_over = self._give()
         except BlockingIOError:
@@ -199,6 +209,13 @@ class Pump:
         """While there is more to come: whole segments only, and few bytes waiting. What is left goes out at the end."""
         if on != self._is_streaming:
             self._is_streaming = on
+            self._let_wait(UNSENT_BYTES_MAX if on else 0)
             with contextlib.suppress(OSError):  # a Unix socket
-                self._out.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX if on else 0)
                 self._out.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+
+    def _let_wait(self, count: int) -> None:
+        """So many bytes may wait in the kernel from now on; 0 for as many as it likes."""
+        if count != self._unsent:
+            self._unsent = count
+            with contextlib.suppress(OSError):  # a Unix socket
+                self._out.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, count)
