@@ -1,6 +1,8 @@
 """The gateway under test: the daemon as `valetstore serve` starts it, all defaults but the limits named here."""
 
+import re
 import time
+from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -21,6 +23,7 @@ connections-per-address-max = 10000  # all clients of a bench have one address
 keep-alive-seconds = 3600            # idle connections stay for as long as the bench looks at them
 """
 EXPIRES_SECONDS: Final = 3600
+_CODE: Final = re.compile(rb'"code":"([a-z_]+)"')
 REGION: Final = "us-east-1"
 NOTICE_SECONDS: Final = 10
 
@@ -53,6 +56,12 @@ class Gateway(Process):
         super().__enter__()
         self._signer = Signer.from_ring(RingFile(self.data), "default")
         return self
+
+    def reasons(self) -> str:
+        """From its audit: `key_used: 3, key_expired: 1`."""
+        with open(self.data / "audit.log", "rb") as lines:
+            codes = Counter(found[1].decode() for line in lines if (found := _CODE.search(line)))
+        return ", ".join(f"{code}: {count:,}" for code, count in codes.most_common())
 
     def target(self, method: str, path: str) -> str:
         """What stands in the request line for this path: signed, for any number of uses."""

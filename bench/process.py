@@ -43,6 +43,10 @@ class Daemon:
         """Everything it printed."""
         return (self.folder / f"{self.name}.log").read_text("utf-8", "replace")
 
+    def reasons(self) -> str:
+        """Why it refused what it refused, where it tells."""
+        return ""
+
     def accepts(self) -> bool:
         """Whether it takes requests by now; sets `base`, `host` and `port` where they are not known before."""
         raise NotImplementedError

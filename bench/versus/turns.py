@@ -139,7 +139,8 @@ def in_turns(turns: Sequence[Turn], load: Load, generator: Generator, rounds: in
             try:
                 turn.warm(load) if number < 0 else turn.go(generator, seconds)
             except LoadFailed as error:
-                turn.failure = str(error)
+                reasons = turn.door.server.reasons()
+                turn.failure = f"{error} ({reasons})" if reasons else str(error)
 
 
 def generator_for(case: Case, load: Load) -> Generator:
