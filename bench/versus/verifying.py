@@ -3,7 +3,7 @@
 Rule 1: the time is that of the processor, so what others take of the machine does not count.
 Rule 2: each request is new, as from the network. What is the same in all of them (a day's signing key) is kept, as in
 the gateway.
-Rule 3: `verify alone` is from a key that was found in a request to its proof. What it costs to find it, and to judge its
+Rule 3: `verify alone` is from a key found in a request to its proof. What it costs to find it, and to judge its
 conditions, is in bench.verify and bench.dialects.
 """
 
