@@ -177,3 +177,18 @@ def test_hosts(host: str) -> None:
 )
 def test_what_is_no_host(host: str) -> None:
     assert not host_is_valid(host)
+
+
+@given(st.sampled_from((b"/photos/a%20b", b"/other", b"/photos/")), st.sampled_from((b"", b"?valet=u", b"?x=1&y")))
+def test_another_request_with_the_same_headers_is_as_if_it_had_been_read_anew(path: bytes, query: bytes) -> None:
+    """Nothing of the former one's line is left in it, whatever was asked of that before."""
+    former = Inbound.from_raw(HEAD, now=NOW, peer="192.0.2.7", tls=True)
+    assert (former.path, former.names, former.parameter("x"), former.cookies[0]) == (
+        "/photos/a b", {"valet", "x"}, "1", ("a", "1"),
+    )  # fmt: skip
+    one = former.asking("HEAD", path + query, NOW + 5)
+    other = Inbound("HEAD", path + query, former.headers, now=NOW + 5, peer=former.peer, tls=True, host=former.host)
+    for name in ("method", "target", "headers", "now", "peer", "tls", "raw_path", "raw_query", "host", "form"):
+        assert getattr(one, name) == getattr(other, name)
+    for view in ("path", "query", "names", "cookies", "header_names"):
+        assert getattr(one, view) == getattr(other, view)

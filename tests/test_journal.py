@@ -152,6 +152,26 @@ def test_a_group_wakes_the_loop_once_and_a_turn_of_the_loop_is_one_group(
     assert len(ends_of_groups(log(tmp_path).read_bytes())) == 2
 
 
+def test_who_was_told_and_who_asks_in_the_turn_after_are_one_group(tmp_path: Path) -> None:
+    """A group is not begun for the first that comes while others are there already."""
+
+    async def story(journal: Journal) -> None:
+        loop = asyncio.get_running_loop()
+        ends = [loop.create_future() for _ in range(2)]
+
+        def told(error: OSError | None) -> None:
+            assert error is None
+            journal.write(b"2", NOW, ends[0].set_result)
+            loop.call_soon(journal.write, b"3", NOW, ends[1].set_result)
+
+        journal.write(b"1", NOW, told)
+        assert await asyncio.gather(*ends) == [None, None]
+
+    run(tmp_path, story, expected=False)
+    assert read(tmp_path) == [b"1", b"2", b"3"]
+    assert len(ends_of_groups(log(tmp_path).read_bytes())) == 3
+
+
 def test_who_is_told_may_write_and_what_fails_is_told_last_one_first(tmp_path: Path) -> None:
     async def story(journal: Journal) -> None:
         told: list[tuple[int, bool]] = []

@@ -119,6 +119,25 @@ def test_an_observation_falls_into_the_first_bucket_that_is_not_below_it(
     assert value(metrics, f"{name}_sum", operation="read") == seconds
 
 
+@given(st.lists(st.tuples(st.sampled_from(("read", "list")), st.floats(0, 4000) | st.sampled_from((0.001, 0.05, 5.0)))))
+def test_what_was_handed_out_at_once_is_counted_like_anything_else(rows: list[tuple[str, float]]) -> None:
+    """In the same buckets, whenever somebody looks."""
+    short, long = Metrics(), Metrics()
+    for at, (operation, seconds) in enumerate(rows):
+        short.handed_out("native", operation, seconds, 7)
+        long.decided("native", operation, "ok")
+        long.first_byte(operation, seconds)
+        long.finished(operation, seconds)
+        long.moved("out", 7)
+        if at % 3 == 0:
+            short.snapshot()
+    one, other = short.snapshot(), long.snapshot()
+    assert (one.decisions, one.moved) == (other.decisions, other.moved)
+    for mine, theirs in ((one.first_byte, other.first_byte), (one.duration, other.duration)):
+        assert {name: row.counts for name, row in mine.items()} == {name: row.counts for name, row in theirs.items()}
+        assert all(row.total == pytest.approx(theirs[name].total) for name, row in mine.items())
+
+
 def test_what_belongs_to_others_is_asked_for_at_each_reading(metrics: Metrics) -> None:
     entries = [1]
     metrics.gauge("valetstore_replay_entries", {}, lambda: entries[0])

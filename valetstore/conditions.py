@@ -49,6 +49,8 @@ class Conditions(msgspec.Struct, frozen=True):
 
         With `bare_tags` an entity tag may stand without its quotes: there are dialects whose clients send it so.
         """
+        if not prefix and inbound.header_names.isdisjoint(_NAMES):
+            return NONE
         modified = inbound.header(f"{prefix}if-modified-since")
         unmodified = inbound.header(f"{prefix}if-unmodified-since")
         return cls(
@@ -76,6 +78,12 @@ class Conditions(msgspec.Struct, frozen=True):
         ):
             return Outcome.NOT_MODIFIED if is_read else Outcome.FAILED
         return Outcome.PROCEED
+
+
+NONE: Final = Conditions()
+"""What most requests have."""
+
+_NAMES: Final = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"})
 
 
 def if_range_holds(inbound: Inbound, etag: str, modified: int) -> bool:

@@ -70,15 +70,14 @@ def percent_decode(raw: bytes) -> str:
 def split_query(raw: bytes) -> tuple[tuple[str, str], ...]:
     """A raw query as decoded (name, value) pairs in order; a name without `=` has the value ""."""
     pairs = []
-    for part in raw.split(b"&"):
+    for part in raw.decode("utf-8", "strict").split("&"):
         if part:
-            name, _, value = part.partition(b"=")
+            name, _, value = part.partition("=")
             # Most parts have no escape: what they say is what they are.
-            if b"%" in part:
-                name_text = percent_decode(name) if b"%" in name else name.decode()
-                pairs.append((name_text, percent_decode(value)))
-            else:
-                pairs.append((name.decode(), value.decode()))
+            if "%" in part:
+                name = percent_decode(name.encode()) if "%" in name else name
+                value = percent_decode(value.encode())
+            pairs.append((name, value))
     return tuple(pairs)
 
 

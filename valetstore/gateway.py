@@ -6,8 +6,7 @@ Rule 3: a refusal carries all that was learned about the key, for the audit, and
 what it already knew.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from valetstore.config import Budgets as BudgetSettings
 from valetstore.errors import Denied
@@ -75,15 +74,16 @@ class Gateway:
         was counted, and the evidence is not whole.
         """
         credential = recognise(inbound, self.schemes)
-        return self.admit_as(inbound, credential, credential.scheme.intent(inbound))
+        source = "" if inbound.peer is None else address_group(inbound.peer)
+        return self.admit_as(inbound, credential, credential.scheme.intent(inbound), source)
 
-    def admit_as(self, inbound: Inbound, credential: Credential, intent: Intent) -> Admission | None:
-        """The same, where it is known which credential came and what is asked: by a request that differed in nothing
-        but the key's own text.
+    def admit_as(self, inbound: Inbound, credential: Credential, intent: Intent, source: str) -> Admission | None:
+        """The same, where it is known which credential came, what is asked, and from where (`source` is the
+        address_group, "" where there is no address): by a request that differed in nothing but the key's own text.
         """
         if intent.operation != "read" or intent.key is None:
             return None
-        self.check_source(inbound)
+        self.budgets.check(source, inbound.now)
         proof = self.proofs.prove(inbound, credential, self.keys, intent)
         grant = proof.grant.narrowed_by(proof.limits)
         enforce(grant, intent, inbound, self.revocations)
@@ -134,8 +134,12 @@ class Gateway:
         if pasted is None:
             intent, proof = self._prove(inbound)
         else:
-            with self._counting(inbound):
+            self.check_source(inbound)
+            try:
                 proof = prove(pasted, self.schemes, self.keys, inbound.now)
+            except Denied:
+                self._count(inbound)
+                raise
             intent = Intent("admin", inbound.path)
         grant = proof.grant.narrowed_by(proof.limits)
         try:
@@ -159,10 +163,13 @@ class Gateway:
             await self.replay.claim(admission.use, admission.inbound.now)
             self.recheck(admission, clock())
 
-    def claim_soon(self, admission: Admission, now: float, told: Told) -> bool:
-        """`claim` for who has no coroutine to wait in: see `ReplaySet.claim_soon`. `recheck` must follow the wait."""
+    def claim_soon(self, admission: Admission, told: Told) -> bool:
+        """`claim` for who has no coroutine to wait in: see `ReplaySet.claim_soon`. `recheck` must follow the wait.
+
+        For what `admit_at_once` or `admit_as` let in, in this same call from the loop: keys and revocations change
+        between such calls, so they were asked just now, and a refusal burns nothing here either.
+        """
         assert admission.use is not None
-        self.recheck(admission, now)
         return self.replay.claim_soon(admission.use, admission.inbound.now, told)
 
     def recheck(self, admission: Admission, now: float) -> None:
@@ -185,8 +192,12 @@ class Gateway:
         except Denied as denied:
             raise denied.because(dialect=scheme.name) from None
         try:
-            with self._counting(inbound):
+            self.check_source(inbound)
+            try:
                 proof = self.proofs.prove(inbound, credential, self.keys, intent)
+            except Denied:
+                self._count(inbound)
+                raise
         except Denied as denied:
             raise denied.because(dialect=scheme.name, operation=intent.operation) from None
         return intent, proof
@@ -196,16 +207,10 @@ class Gateway:
         if inbound.peer is not None:
             self.budgets.check(address_group(inbound.peer), inbound.now)
 
-    @contextmanager
-    def _counting(self, inbound: Inbound) -> Iterator[None]:
-        """Count a verification that fails against its address, which is refused once there were too many."""
-        self.check_source(inbound)
-        try:
-            yield
-        except Denied:
-            if inbound.peer is not None:
-                self.budgets.failed(address_group(inbound.peer), inbound.now)
-            raise
+    def _count(self, inbound: Inbound) -> None:
+        """A verification has failed: it counts against its address, which is refused once there were too many."""
+        if inbound.peer is not None:
+            self.budgets.failed(address_group(inbound.peer), inbound.now)
 
     async def _look(self, use: Use, charges: Sequence[Charge], now: float) -> None:
         try:

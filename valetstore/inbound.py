@@ -53,7 +53,8 @@ class Inbound:
 
     `peer` is the client's address after trusted-proxy rules (None for a Unix socket without a proxy),
     `tls` whether the client spoke HTTPS, `host` the authority it asked for, `now` seconds since the epoch.
-    `form` is set where a form was read up to its file: its fields are part of what is judged.
+    `form` is set where a form was read up to its file: its fields are part of what is judged. `by_name` is what the
+    function of that name makes of the headers, where that is known.
     """
 
     # A plain class with views made once: most requests need two of these views, none needs all.
@@ -68,6 +69,7 @@ class Inbound:
         tls: bool = False,
         host: str | None = None,
         form: Form | None = None,
+        by_name: "ByName | None" = None,
     ) -> None:
         if not target.startswith(b"/") or _TARGET_FORBIDDEN.search(target):
             # Absolute-form would override Host, authority-form and `*` name no object.
@@ -79,6 +81,8 @@ class Inbound:
         self.peer = peer
         self.tls = tls
         self.raw_path, _, self.raw_query = target.partition(b"?")
+        if by_name is not None:
+            self.__dict__["_by_name"] = by_name
         self.host = host if host is not None else (self.header("host") or "")
         self.form = form
 
@@ -112,12 +116,22 @@ class Inbound:
     def asking(self, method: str, target: bytes, now: float) -> "Inbound":
         """Another request from the same client, whose headers are the same: they need not be read again.
 
-        Raises `target_invalid`.
+        Nor is `target` looked at: the caller knows that it starts with a slash and holds no space, control or `#`.
         """
-        other = Inbound(method, target, self.headers, now=now, peer=self.peer, tls=self.tls, host=self.host)
-        other.__dict__["_by_name"] = self._by_name
+        other = object.__new__(Inbound)
+        other.method = method
+        other.target = target
+        other.headers = self.headers
+        other.now = now
+        other.peer = self.peer
+        other.tls = self.tls
+        other.host = self.host
+        other.form = None
+        other.raw_path, _, other.raw_query = target.partition(b"?")
+        views = other.__dict__
+        views["_by_name"] = self._by_name
         if other.raw_path == self.raw_path:
-            other.__dict__["path"] = self.path
+            views["path"] = self.path
         return other
 
     def with_form(self, form: Form) -> "Inbound":
@@ -178,15 +192,8 @@ class Inbound:
         return values[0] if values else None
 
     @_once
-    def _by_name(self) -> dict[bytes, list[bytes]]:
-        by_name: dict[bytes, list[bytes]] = {}
-        for name, value in self.headers:
-            lower = name.lower()
-            if lower in by_name:
-                by_name[lower].append(value)
-            else:
-                by_name[lower] = [value]
-        return by_name
+    def _by_name(self) -> "ByName":
+        return by_name(self.headers)
 
     def header_values(self, name: str) -> list[str]:
         """Every field value of one header, in order. Bytes become characters one to one (latin-1)."""
@@ -199,12 +206,19 @@ class Inbound:
     def header(self, name: str) -> str | None:
         """A header by its lower-case name, its values joined as RFC 9110 section 5.3 says; or None."""
         values = self._by_name.get(name.encode("ascii"))
-        return None if values is None else b", ".join(values).decode("latin-1")
+        if values is None:
+            return None
+        return (values[0] if len(values) == 1 else b", ".join(values)).decode("latin-1")
 
     @property
     def header_names(self) -> KeysView[bytes]:
         """The names of all headers, each in lower case."""
         return self._by_name.keys()
+
+    @_once
+    def further_names(self) -> Sequence[bytes]:
+        """Of these the ones that begin with `x-`, as all do that vendors have added; most requests have none."""
+        return [name for name in self._by_name if name.startswith(b"x-")]
 
     @_once
     def cookies(self) -> tuple[tuple[str, str], ...]:
@@ -216,6 +230,21 @@ class Inbound:
                 if equals:
                     pairs.append((name, value.strip('"')))
         return tuple(pairs)
+
+
+ByName = dict[bytes, list[bytes]]
+
+
+def by_name(headers: Headers) -> ByName:
+    """The values of each header, in order, by its name in lower case."""
+    found: ByName = {}
+    for name, value in headers:
+        lower = name.lower()
+        if lower in found:
+            found[lower].append(value)
+        else:
+            found[lower] = [value]
+    return found
 
 
 def host_is_valid(host: str) -> bool:

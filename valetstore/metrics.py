@@ -8,6 +8,7 @@ metrics are read, and kept nowhere.
 """
 
 import logging
+import math
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,9 +58,10 @@ _DIALECT: Final = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,31}", re.ASCII)
 # Seconds. A small object from the page cache takes less than a millisecond, one from a cold disk some
 # ten; beyond 5 s a client gives up.
 _FIRST_BYTE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-_QUICK_SECONDS: Final = _FIRST_BYTE_BUCKETS[0]
 # Seconds. Transfers run from a thumbnail to a film over a slow line.
 _DURATION_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800.0)
+_ALL_BUCKETS: Final = tuple(sorted({*_FIRST_BYTE_BUCKETS, *_DURATION_BUCKETS}))
+"""What falls between two of these falls into one bucket of each."""
 
 
 class _Asked(NamedTuple):
@@ -108,10 +110,10 @@ class Histogram(msgspec.Struct):
     total: float = 0.0
 
 
-class _Quick(msgspec.Struct):
-    """Downloads in the first bucket of both histograms: how many, their seconds and bytes in all."""
+class _HandedOut(msgspec.Struct):
+    """Downloads that were over as they began: how many by bucket of _ALL_BUCKETS, their seconds and bytes in all."""
 
-    count: int = 0
+    counts: list[int]
     seconds: float = 0.0
     bytes: int = 0
 
@@ -145,8 +147,7 @@ class Metrics:
         self._moved: dict[str, int] = {"in": 0, "out": 0}
         self._first_byte: dict[str, Histogram] = {}
         self._duration: dict[str, Histogram] = {}
-        # Downloads that took less than the first bucket's second, by dialect and operation: most, and counted later.
-        self._quick: dict[tuple[str, str], _Quick] = {}
+        self._handed_out: dict[tuple[str, str], _HandedOut] = {}  # by dialect and operation
         self._callbacks: dict[tuple[str, Labels], Callback] = {}
         self._dialects = {NONE}
         self._process = ProcessCollector(registry=None)
@@ -186,26 +187,24 @@ class Metrics:
 
     def handed_out(self, dialect: str, operation: str, seconds: float, count: int) -> None:
         """All of a download that was over as it began: `decided`, `first_byte`, `finished` and `moved` in one."""
-        if seconds > _QUICK_SECONDS:
-            self.decided(dialect, operation, OK)
-            self.first_byte(operation, seconds)
-            self.finished(operation, seconds)
-            self._moved["out"] += count
-            return
-        row = self._quick.get((dialect, operation))
+        # Once here, and put to where it belongs when somebody asks: most of what is asked for is a small download.
+        row = self._handed_out.get((dialect, operation))
         if row is None:
-            row = self._quick[dialect, operation] = _Quick()
-        row.count += 1
+            row = self._handed_out[dialect, operation] = _HandedOut([0] * (len(_ALL_BUCKETS) + 1))
+        row.counts[bisect_left(_ALL_BUCKETS, seconds)] += 1
         row.seconds += seconds
         row.bytes += count
 
-    def _count_quick(self) -> None:
-        """Put what was counted in the short way to where it belongs."""
-        quick, self._quick = self._quick, {}
-        for (dialect, operation), row in quick.items():
-            self.decided(dialect, operation, OK, row.count)
-            _observe(self._first_byte, operation, _FIRST_BYTE_BUCKETS, row.seconds / row.count, row.count)
-            _observe(self._duration, operation, _DURATION_BUCKETS, row.seconds / row.count, row.count)
+    def _count_handed_out(self) -> None:
+        """Put what `handed_out` has counted to where it belongs."""
+        rows, self._handed_out = self._handed_out, {}
+        for (dialect, operation), row in rows.items():
+            self.decided(dialect, operation, OK, sum(row.counts))
+            for histograms, bounds in ((self._first_byte, _FIRST_BYTE_BUCKETS), (self._duration, _DURATION_BUCKETS)):
+                histogram = _histogram_of(histograms, operation, bounds)
+                for bound, count in zip((*_ALL_BUCKETS, math.inf), row.counts, strict=True):
+                    histogram.counts[bisect_left(bounds, bound)] += count
+                histogram.total += row.seconds
             self._moved["out"] += row.bytes
 
     def gauge(self, name: str, labels: Mapping[str, str], callback: Callback) -> None:
@@ -220,7 +219,7 @@ class Metrics:
 
     def snapshot(self) -> Snapshot:
         """A copy of all figures, the callbacks' among them."""
-        self._count_quick()
+        self._count_handed_out()
         asked: dict[str, dict[Labels, float]] = {}
         for (name, labels), callback in list(self._callbacks.items()):
             try:
@@ -335,16 +334,19 @@ def _histogram(name: str, text: str, bounds: tuple[float, ...], rows: Mapping[st
     return family
 
 
-def _observe(
-    rows: dict[str, Histogram], operation: str, bounds: tuple[float, ...], seconds: float, times: int = 1
-) -> None:
+def _observe(rows: dict[str, Histogram], operation: str, bounds: tuple[float, ...], seconds: float) -> None:
+    histogram = _histogram_of(rows, operation, bounds)
+    # A bucket holds what is at most its bound, hence the left-most one that is not below.
+    histogram.counts[bisect_left(bounds, seconds)] += 1
+    histogram.total += seconds
+
+
+def _histogram_of(rows: dict[str, Histogram], operation: str, bounds: tuple[float, ...]) -> Histogram:
     histogram = rows.get(operation)
     if histogram is None:
         operation = _known(operation or NONE, _OPERATIONS)
         histogram = rows.setdefault(operation, Histogram([0] * (len(bounds) + 1)))
-    # A bucket holds what is at most its bound, hence the left-most one that is not below.
-    histogram.counts[bisect_left(bounds, seconds)] += times
-    histogram.total += seconds * times
+    return histogram
 
 
 def _add(into: dict[str, Histogram], rows: Mapping[str, Histogram]) -> None:

@@ -6,6 +6,7 @@ Rule 3: a key is text, not a path: how it becomes a file name is the storage lay
 """
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from valetstore.errors import Denied
@@ -56,6 +57,8 @@ def split_path(path: str) -> tuple[str, str]:
     return bucket, name
 
 
+# Only what is a name is remembered, and so none that is long.
+@lru_cache(maxsize=1024)
 def check_bucket(bucket: str) -> None:
     """Raise `object_key_invalid` unless this can be a bucket's name."""
     if not _BUCKET.fullmatch(bucket):

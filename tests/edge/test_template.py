@@ -1,14 +1,17 @@
 """Templates: what is filled in stands where it stood, and everything else is copied."""
 
 import json
+import time
+from types import SimpleNamespace
 from typing import Any, Final
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valetstore.audit import AuditEvent, encode
+from valetstore.audit import AuditEvent, encode, rfc3339
 from valetstore.edge.request_id import new_request_id
 from valetstore.edge.template import Template, answer_of, head_of
+from valetstore.metrics import Metrics
 
 HEAD: Final = (
     b"HTTP/1.1 200 OK\r\nX-Request-Id: %b\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nx-amz-request-id: %b\r\n"
@@ -73,6 +76,23 @@ def test_an_audit_line_is_what_it_would_have_been(user_agent: str, path: str, ct
     for line, event in zip(lines, retell(*new), strict=True):
         event.address, event.key_identity = "2001:db8::1", "0f" * 16
         assert json.loads(line) == json.loads(encode(event))
+
+
+@given(now=st.floats(0, 4e9), took=st.floats(0, 100))
+def test_a_line_says_its_moment_and_how_long_it_took(now: float, took: float) -> None:
+    """To the millisecond, as the general way does; whatever the moment before was."""
+
+    def retell(moment: str, request_id: str, duration_ms: float) -> list[AuditEvent]:
+        return [AuditEvent(time=moment, request_id=request_id, event="transfer", duration_ms=duration_ms)]
+
+    lines: list[bytes] = []
+    audit: Any = SimpleNamespace(write_line=lines.append)
+    made = answer_of(HEAD % (b"id", b"id"), "id", retell, body_bytes=3, dialect="native", operation="read")
+    assert made is not None
+    made.tell(audit, Metrics(), "0f", (b"", b"k" * 16), now, time.monotonic() - took)
+    line = json.loads(lines[0])
+    assert (line["time"], line["request_id"], line["key_identity"]) == (rfc3339(now), "0f", (b"k" * 16).hex())
+    assert took * 1000 - 1 <= line["duration_ms"] <= took * 1000 + 60_000
 
 
 def test_request_ids_are_sixteen_digits_and_never_the_same() -> None:

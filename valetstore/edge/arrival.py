@@ -13,7 +13,7 @@ from valetstore.edge.exchange import Connection
 from valetstore.edge.proxies import Forwarded, TrustedProxies
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
-from valetstore.inbound import Inbound, host_is_valid
+from valetstore.inbound import ByName, Inbound, by_name, host_is_valid
 
 METHODS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST", "OPTIONS"})
 _LENGTH_MAX: Final = 2**63 - 1
@@ -42,14 +42,14 @@ class Arrivals:
         # What names a path is refused by the handler, in the words of the dialect that it speaks.
         if message.method not in METHODS and not message.path.startswith("/"):
             raise Denied("method_not_allowed")
-        values = {name: message.headers.getall(name, []) for name in _CHECKED}
+        values = by_name(message.raw_headers)
         _check_framing(values, message.version == (1, 1))
-        hosts = values["Host"]
-        if len(hosts) > 1 or (hosts and not host_is_valid(hosts[0])):
+        hosts = values.get(b"host", ())
+        host = hosts[0].decode("latin-1") if hosts else ""
+        if len(hosts) > 1 or (hosts and not host_is_valid(host)):
             raise Denied("request_malformed", "Its Host is not a host.")
         protocol = exchange.protocol
-        host = hosts[0] if hosts else ""
-        origin = self._proxies.origin(protocol.address, protocol.ssl_context is not None, host, _forwarded(exchange))
+        origin = self._proxies.origin(protocol.address, protocol.origin[1], host, _forwarded(values))
         if origin.host is not host and origin.host and not host_is_valid(origin.host):
             raise Denied("request_malformed", "Its X-Forwarded-Host is not a host.")
         return Inbound(
@@ -60,29 +60,30 @@ class Arrivals:
             peer=origin.peer,
             tls=origin.tls,
             host=origin.host,
+            by_name=values,
         )
 
 
-_CHECKED: Final = ("Host", "Transfer-Encoding", "Content-Length")
+_FORWARDED: Final = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
+_NOTHING: Final = Forwarded(None, None, None)
 
 
-def _forwarded(exchange: Arriving) -> Forwarded:
-    headers = exchange.message.headers
+def _forwarded(values: ByName) -> Forwarded:
+    if values.keys().isdisjoint(_FORWARDED):
+        return _NOTHING
+    joined = [
+        b",".join(values[name]).decode("utf-8", "surrogateescape") if name in values else None for name in _FORWARDED
+    ]
+    return Forwarded(*joined)
 
-    def joined(name: str) -> str | None:
-        values = headers.getall(name, [])
-        return ",".join(values) if values else None
 
-    return Forwarded(joined("X-Forwarded-For"), joined("X-Forwarded-Proto"), joined("X-Forwarded-Host"))
-
-
-def _check_framing(values: dict[str, list[str]], is_1_1: bool) -> None:
-    codings, lengths = values["Transfer-Encoding"], values["Content-Length"]
-    if codings and (not is_1_1 or lengths or [coding.lower() for coding in codings] != ["chunked"]):
+def _check_framing(values: ByName, is_1_1: bool) -> None:
+    codings, lengths = values.get(b"transfer-encoding", ()), values.get(b"content-length", ())
+    if codings and (not is_1_1 or lengths or [coding.lower() for coding in codings] != [b"chunked"]):
         raise Denied("request_malformed", "Transfer-Encoding may only be chunked, without Content-Length.")
     for length in lengths:
         try:
-            sane = wire_int(length) <= _LENGTH_MAX
+            sane = wire_int(length.decode("latin-1")) <= _LENGTH_MAX
         except ValueError:
             sane = False
         if not sane:

@@ -1,5 +1,6 @@
 """Bounded: a memory by text, in which the longest remembered goes first once it holds too much."""
 
+from collections import OrderedDict
 from typing import Generic, TypeVar
 
 _Value = TypeVar("_Value")
@@ -13,7 +14,8 @@ class Bounded(Generic[_Value]):
         self._entry_bytes = entry_bytes
         self._text_factor = text_factor
         self._bytes = 0
-        self._held: dict[bytes, _Value] = {}
+        # A dict looks for its first entry behind all that have been taken out since it last grew.
+        self._held: OrderedDict[bytes, _Value] = OrderedDict()
         self.get = self._held.get
         """The value of a text, None where it is not remembered."""
 
@@ -29,7 +31,8 @@ class Bounded(Generic[_Value]):
         self._held[text] = value
         self._bytes += self._weight(text)
         while self._bytes > self._bytes_max:
-            self.forget(next(iter(self._held)))
+            oldest, _ = self._held.popitem(last=False)
+            self._bytes -= self._weight(oldest)
 
     def forget(self, text: bytes) -> None:
         """Harmless where it is not remembered."""

@@ -27,7 +27,7 @@ from valetstore.config import Limits
 from valetstore.edge.arrival import Arrivals
 from valetstore.edge.cors import Cors
 from valetstore.edge.exchange import Exchange, Shown
-from valetstore.edge.lane_memory import HEAD_BYTES_MAX, Client, Known, LaneMemory, Page, page_of
+from valetstore.edge.lane_memory import HEAD_BYTES_MAX, KEY_MARK, Client, Known, LaneMemory, page_of
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.replies import Header, Reply, date_now
 from valetstore.edge.request_id import new_request_id
@@ -115,9 +115,11 @@ class FastLane:
         if len(data) > HEAD_BYTES_MAX:  # the parser has bounds of its own, and says so
             return False
         page = page_of(data)
-        known = None if page is None else self._memory.page(page.text)
-        if page is not None and known is not None and known.origin == connection.origin and self._is_valid(known):
-            return self._by_page(connection, data, page, known)
+        if page is not None:
+            text, key = page
+            known = self._memory.page(text)
+            if known is not None and known.origin == connection.origin and self._is_valid(known):
+                return self._by_page(connection, data, key, known)
         end = data.find(b"\r\n")
         fields = self._memory.fields(data[end:])
         line = _LINE.fullmatch(data, 0, end) if fields is not None else None
@@ -177,26 +179,28 @@ class FastLane:
         gateway, (schemes, keys, limits) = self._gateway, known.rules
         return schemes is gateway.schemes and keys is gateway.keys and limits is gateway.limits
 
-    def _by_page(self, connection: GatewayProtocol, data: bytes, page: Page, known: Known) -> bool:
+    def _by_page(self, connection: GatewayProtocol, data: bytes, key: bytes, known: Known) -> bool:
         """The same head with another key: verified and judged like any, and answered as the one before."""
         began = time.monotonic()
+        former, client = known.inbound, known.client
         try:
-            inbound = known.inbound.asking(page.method, page.target, time.time())
-            credential = Credential(known.scheme, "query", page.key)
-            admission = self._gateway.admit_as(inbound, credential, known.admission.intent)
+            inbound = former.asking(former.method, former.raw_path + KEY_MARK + key, time.time())
+            credential = Credential(known.scheme, "query", key.decode())
+            admission = self._gateway.admit_as(inbound, credential, known.admission.intent, client.group)
             small = None if admission is None else self._store.small(admission)
         except Denied:
             return False
         if admission is None or small is None or small.body is None:
             return False
-        is_alike = _is_alike(admission.grant, known.admission.grant) and small.info == known.info
+        is_same = small.info is known.info or small.info == known.info
+        is_alike = is_same and _is_alike(admission.grant, known.admission.grant)
         # A key that comes again is worth an answer of its own.
         if not is_alike or (admission.use is None and self._memory.came_before(data)):
-            self._answer(self._turn(connection, data, known.message, page, admission, small, began))
+            self._answer(self._turn(connection, data, known.message, admission, small, began))
             return True
         if admission.use is None:
-            return self._repeat(connection, known, admission, inbound, known.client, small.body, began)
-        told = partial(self._told_of_page, connection, data, page, known, admission, small, began)
+            return self._repeat(connection, known, admission, inbound, client, small.body, began)
+        told = partial(self._told_of_page, connection, data, known, admission, small, began)
         self._claim(connection, admission, told)
         return True
 
@@ -205,19 +209,17 @@ class FastLane:
         connection: GatewayProtocol,
         data: bytes,
         message: RawRequestMessage,
-        page: Page,
         admission: Admission,
         small: Small,
         began: float,
     ) -> _Turn:
-        message = message._replace(path=page.target.decode())
+        message = message._replace(path=admission.inbound.target.decode())
         return _Turn(connection, data, self._begin(connection, message, began), admission, small)
 
     def _told_of_page(
         self,
         connection: GatewayProtocol,
         data: bytes,
-        page: Page,
         known: Known,
         admission: Admission,
         small: Small,
@@ -237,7 +239,7 @@ class FastLane:
                 connection.cut()
                 connection.go_on(keep_alive=False)
                 return
-        self._told(self._turn(connection, data, known.message, page, admission, small, began), denied)
+        self._told(self._turn(connection, data, known.message, admission, small, began), denied)
 
     def _repeat(
         self,
@@ -257,7 +259,7 @@ class FastLane:
             return False  # the general way tells the audit who was not there any more
         self._served["head" if admission is known.admission else "page"] += 1
         if not connection.writing_paused:
-            who = client.address, admission.grant.identity.hex().encode()
+            who = client.address, admission.grant.identity
             answer.tell(self._audit, self._metrics, request_id, who, inbound.now, began)
             connection.go_on()
             return True
@@ -280,7 +282,7 @@ class FastLane:
     def _claim(self, connection: GatewayProtocol, admission: Admission, told: Told) -> None:
         connection.hold()
         try:
-            if self._gateway.claim_soon(admission, time.time(), told):
+            if self._gateway.claim_soon(admission, told):
                 told(None)
         except Denied as denied:
             told(denied)

@@ -6,6 +6,7 @@ Rule 3: what an answer rests on is kept with it, down to the key ring's very obj
 """
 
 import re
+import string
 from typing import Final, NamedTuple
 
 from aiohttp.http_parser import RawRequestMessage
@@ -37,8 +38,11 @@ _INERT: Final = frozenset(
 """Fields that change nothing about a whole download, beside who asks and with what key."""
 _INERT_PREFIX: Final = b"sec-"
 
+KEY_MARK: Final = b"?valet="
+_LINE_ENDS: Final = b" HTTP/1.1\r\n"
 # A key of these characters ends no parameter and begins none: whatever it is, it is the same one of the same query.
-_KEYED_LINE: Final = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9!$'()*+,./:;@_~%-]*\?valet=)([A-Za-z0-9_.-]+) HTTP/1\.1\r\n")
+_KEY_CHARACTERS: Final = (string.ascii_letters + string.digits + "_.-").encode()
+_BEFORE_KEY: Final = re.compile(rb"(GET|HEAD) /[A-Za-z0-9!$'()*+,./:;@_~%-]*\?valet=")
 
 
 class Client(NamedTuple):
@@ -126,8 +130,10 @@ class LaneMemory:
             self._note(self._heads, head, exchange, shown)
         grant, page = shown.admission.grant, page_of(head)
         # What else a key says to the audit is not left out of a page's lines.
-        if page is not None and grant.scheme == NATIVE and not grant.subject and grant.ctx is None:
-            self._note(self._pages, page.text, exchange, shown)
+        if page is None or grant.scheme != NATIVE or grant.subject or grant.ctx is not None:
+            return
+        if _BEFORE_KEY.fullmatch(head, 0, head.find(KEY_MARK) + len(KEY_MARK)):
+            self._note(self._pages, page[0], exchange, shown)
 
     def _note(self, memory: Bounded[Known], text: bytes, exchange: Exchange, shown: Shown) -> None:
         gateway, inbound = self._gateway, shown.inbound
@@ -150,22 +156,18 @@ class LaneMemory:
                 )
 
 
-class Page(NamedTuple):
-    """A head whose query is one native key: the head without it, the request's line up to its end, and the key."""
+def page_of(head: bytes) -> tuple[bytes, bytes] | None:
+    """A head whose query is one native key, as the head without it and the key; None where it is surely another one.
 
-    text: bytes
-    method: str
-    target: bytes
-    key: str
-
-
-def page_of(head: bytes) -> Page | None:
-    """None where it is another head."""
-    found = _KEYED_LINE.match(head)
-    if found is None:
+    What stands before the key is not looked at. A head that is found among those that are remembered, in which it was,
+    has the same there: the text says where the key was, with a line feed that no request line has.
+    """
+    start = head.find(KEY_MARK) + len(KEY_MARK)
+    end = head.find(_LINE_ENDS, start)
+    key = head[start:end]
+    if start < len(KEY_MARK) or end <= start or key.translate(None, _KEY_CHARACTERS):
         return None
-    text = head[: found.start(3)] + b"\n" + head[found.end(3) :]
-    return Page(text, found[1].decode(), found[2] + found[3], found[3].decode())
+    return head[:start] + b"\n" + head[end:], key
 
 
 def _answer_of(exchange: Exchange, shown: Shown) -> Answer | None:

@@ -60,7 +60,7 @@ class Objects:
 
     async def _write(self, exchange: Exchange, admission: Admission, on_admitted: OnAdmitted) -> Reply:
         inbound, create_only = admission.inbound, admission.grant.create_only
-        if inbound.header("content-range") is not None:
+        if b"content-range" in inbound.header_names:
             # RFC 9110 section 14.4: what would replace the whole by a part is refused. `curl -C` sends it.
             raise Denied("parameter_invalid", "A part of an object cannot be uploaded: leave Content-Range out.")
         rules = BodyRules.of(admission, self._config.limits.upload_bytes_max)

@@ -228,6 +228,13 @@ class GatewayProtocol(RequestHandler):
         elif self.head_since != _NO_TIME and self._bytes_in - self._bytes_before > HEAD_BYTES_MAX:
             self._refuse_head(Denied("headers_too_large"))
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """A body was read, and there is room for more of it. The parser is asked for what it kept where it was paused:
+        aiohttp asks it each time, and a small body takes the whole way of new bytes for none.
+        """
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
     def take_over(self) -> socket.socket | None:
         """A second descriptor, to read the rest of the present body from; `hand_back` must follow.
 
@@ -322,10 +329,14 @@ class GatewayProtocol(RequestHandler):
         """What comes from now on waits until the lane has answered: `go_on` or `give_back`. Harmless twice."""
         if self._held is None:
             self._held = []
-        # A whole request is here: neither is its head late, nor the connection idle, as aiohttp would think.
+        # A whole request is here: its head is not late.
         self.head_since = _NO_TIME
-        if self._keepalive_handle is not None:
-            self._keepalive_handle.cancel()
+
+    def _process_keepalive(self) -> None:
+        """It has been idle for too long, aiohttp thinks: not while the lane answers. `go_on` counts anew."""
+        if self._held is None:
+            super()._process_keepalive()
+        else:
             self._keepalive_handle = None
 
     def go_on(self, *, keep_alive: bool = True) -> None:

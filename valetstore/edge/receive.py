@@ -7,7 +7,7 @@ asked to keep anything.
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from aiohttp.http_exceptions import HttpProcessingError
@@ -160,19 +160,24 @@ def _keep_pace(pace: Pace, arrived: float, count: int) -> None:
     pace.moved(count, now)
 
 
-@contextlib.contextmanager
-def reading(exchange: Exchange) -> Iterator[None]:
-    """What may go wrong while a body is read, in our words: see `receive`."""
-    try:
-        yield
-    except TimeoutError:
-        raise Denied("request_timeout", "The body stopped arriving.") from None
-    except RuntimeError as error:
-        if exchange.protocol.transport is not None:
-            raise
-        raise ConnectionResetError(str(error)) from None  # aiohttp's word for a connection that was lost before
-    except (RequestPayloadError, HttpProcessingError) as error:
-        raise Denied("request_malformed", "Its body is not well-formed.", reason=type(error).__name__) from None
+class reading:  # noqa: N801 - reads as the function it could be
+    """While a body is read: what may go wrong, in our words; see `receive`."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, TimeoutError):
+            raise Denied("request_timeout", "The body stopped arriving.") from None
+        if isinstance(error, RuntimeError) and self._exchange.protocol.transport is None:
+            raise ConnectionResetError(str(error)) from None  # aiohttp's word for a connection that was lost before
+        if isinstance(error, RequestPayloadError | HttpProcessingError):
+            raise Denied("request_malformed", "Its body is not well-formed.", reason=type(error).__name__) from None
 
 
 def is_continue(expected: str) -> bool:

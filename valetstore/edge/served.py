@@ -23,6 +23,8 @@ METADATA_BYTES_MAX: Final = 3_000
 KEPT: Final = {name: name.title() for name in sorted(KEPT_HEADERS)}
 """How the representation headers that are stored with an object are written when they are returned with it."""
 
+_KEPT_RAW: Final = frozenset(name.encode() for name in KEPT)
+
 SAFETY: Final[tuple[Header, ...]] = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "sandbox; default-src 'none'"),
@@ -45,22 +47,26 @@ def metadata_of(inbound: Inbound) -> Metadata:
 
 def user_of(inbound: Inbound, prefix: str) -> dict[str, str]:
     """The uploader's own metadata: the headers of a dialect's prefix, by lower-case name without it."""
+    if not inbound.further_names:
+        return {}
     prefix = prefix.lower()
-    names = (raw_name.decode("latin-1").lower() for raw_name, _ in inbound.headers)
+    names = [raw_name.decode("latin-1") for raw_name in inbound.further_names]
     return {name.removeprefix(prefix): inbound.header(name) or "" for name in names if name.startswith(prefix)}
 
 
 def kept_of(inbound: Inbound, user: dict[str, str]) -> Metadata:
     """What is kept of an upload's head, beside metadata of its own. Raises `metadata_too_large`."""
-    headers = {name: value for name in KEPT if (value := inbound.header(name)) is not None}
+    headers: dict[str, str] = {}
+    if not inbound.header_names.isdisjoint(_KEPT_RAW):
+        headers = {name: value for name in KEPT if (value := inbound.header(name)) is not None}
     return described(inbound.header("content-type"), headers, user)
 
 
 def described(content_type: str | None, headers: dict[str, str], user: dict[str, str]) -> Metadata:
     """What is kept of an object beside its bytes. Raises `metadata_too_large`."""
-    kept = [content_type or "", *headers.values(), *user, *user.values()]
+    kept = "".join([content_type or "", *headers.values(), *user, *user.values()])
     # Latin-1 text takes up to two bytes a character in the attribute.
-    if sum(len(text.encode("utf-8")) for text in kept) > METADATA_BYTES_MAX:
+    if len(kept.encode("utf-8")) > METADATA_BYTES_MAX:
         raise Denied("metadata_too_large", f"At most {METADATA_BYTES_MAX} bytes of kept headers.")
     return Metadata(content_type=content_type, headers=headers, user=user)
 

@@ -7,10 +7,11 @@ Rule 2: telling never waits and never fails.
 
 import re
 import time
-from copy import copy
 from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import unquote
+
+import msgspec
 
 from valetstore.audit import Audit, AuditEvent, rfc3339
 from valetstore.edge.exchange import Exchange
@@ -30,7 +31,7 @@ _SUSPECT: Final = re.compile(
 )
 # What a signed URL or a session token has, and hardly a file: a client has escaped the `?` before them.
 _KEYED: Final = re.compile(r"(?:signature|sig|upload_id)(?:=|%3d)|x-amz-security-token|valet1\.")
-_KEYED_MARKS: Final = ("=", "%3d", "x-amz-security-token", "valet1.")
+_MARKED: Final = re.compile(r"=|%3d|x-amz-security-token|valet1\.")
 """One of them is in whatever _KEYED finds: most paths have none, and need no search."""
 
 _KNOWN = ("dialect", "operation", "signing_key", "key_identity", "subject", "ctx")
@@ -142,10 +143,8 @@ class Story:
     def _event(self, kind: Literal["decision", "transfer"]) -> AuditEvent:
         if self._known is None:
             self._known = self._all_that_is_known()
-        event = copy(self._known)
-        event.time, event.event = rfc3339(time.time()), kind
-        event.code, event.reason = self._code, self._reason
-        return event
+        now = rfc3339(time.time())
+        return msgspec.structs.replace(self._known, time=now, event=kind, code=self._code, reason=self._reason)
 
     def _all_that_is_known(self) -> AuditEvent:
         about = self._about
@@ -179,7 +178,7 @@ class Story:
         except Denied:
             path = unquote(self._exchange.message.path.partition("?")[0])
         low = path.lower()
-        if any(mark in low for mark in _KEYED_MARKS) and _KEYED.search(low):
+        if _MARKED.search(low) and _KEYED.search(low):
             path = redact(path)
         return _RUN.sub(_masked, path) if path.count(".") >= 2 else path
 

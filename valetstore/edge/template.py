@@ -5,9 +5,13 @@ the duration, the address and the key that the audit tells. They are found in wh
 else is copied.
 """
 
+import re
 import secrets
 import time
+from binascii import hexlify
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from valetstore.audit import Audit, AuditEvent, encode, rfc3339
@@ -25,28 +29,22 @@ class Template:
     """`text` in which each of `blanks` (texts that stand nowhere by chance) is left out."""
 
     def __init__(self, text: bytes, blanks: Sequence[bytes]) -> None:
-        self._parts = [text]
-        self._slots: list[tuple[int, int]] = []
-        for which, blank in enumerate(blanks):
-            self._cut(which, blank)
-
-    def _cut(self, which: int, blank: bytes) -> None:
-        at = 0
-        while at < len(self._parts):
-            before, found, after = self._parts[at].partition(blank)
-            if found:
-                self._parts[at : at + 1] = [before, b"", after]
-                self._slots = [(slot + 2 if slot > at else slot, value) for slot, value in self._slots]
-                self._slots.append((at + 1, which))
-                at += 1
-            at += 1
+        which = {blank: at for at, blank in enumerate(blanks)}
+        parts = re.split(b"(%s)" % b"|".join(map(re.escape, which)), text) if which else [text]
+        # Every other part is a blank.
+        self._text = b"%b".join(part.replace(b"%", b"%%") for part in parts[::2])
+        self._values = _picker([which[blank] for blank in parts[1::2]])
 
     def fill(self, *values: bytes) -> bytes:
         """The text with these in place of the blanks."""
-        parts = self._parts.copy()
-        for at, which in self._slots:
-            parts[at] = values[which]
-        return b"".join(parts)
+        return self._text % self._values(values)
+
+
+def _picker(places: Sequence[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
+    """What takes the values at these places, in this order, out of others."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda values: tuple(values[place] for place in places)
 
 
 class Answer(NamedTuple):
@@ -65,14 +63,21 @@ class Answer(NamedTuple):
     def tell(
         self, audit: Audit, metrics: Metrics, request_id: str, who: tuple[bytes, bytes], now: float, began: float
     ) -> None:
-        """What the audit and the metrics hear of it: `who` is an address and a key's identity, in hexadecimal; `now`
-        since the epoch, `began` monotonic, both in seconds.
+        """What the audit and the metrics hear of it: `who` is an address and a key's identity; `now` since the epoch,
+        `began` monotonic, both in seconds.
         """
         took = time.monotonic() - began
-        blanks = rfc3339(now).encode(), request_id.encode(), b"%d.%03d" % divmod(int(took * 1e6), 1000), *who
+        address, identity = who
+        blanks = _moment(int(now * 1000)), request_id.encode(), b"%.3f" % (took * 1000), address, hexlify(identity)
         for line in self.lines:
             audit.write_line(line.fill(*blanks))
         metrics.handed_out(self.dialect, self.operation, took, self.body_bytes)
+
+
+@lru_cache(maxsize=8)
+def _moment(milliseconds: int) -> bytes:
+    """A moment since the epoch as the audit says it."""
+    return rfc3339((milliseconds + 0.5) / 1000).encode()  # in its middle: no rounding leads to the one before
 
 
 def head_of(head: bytes, request_id: str) -> Template | None:

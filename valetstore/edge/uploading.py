@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from valetstore.conditions import Conditions, Outcome
+from valetstore.conditions import NONE, Conditions, Outcome
 from valetstore.config import Config
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.receive import Source, ask_for_body, receive
@@ -119,7 +119,7 @@ async def refuse_early(store: Store, admission: Admission, conditions: Condition
 
     Raises `exists`, `precondition_failed`.
     """
-    if not admission.grant.create_only and conditions == Conditions():
+    if not admission.grant.create_only and conditions == NONE:
         return
     try:
         opened = await store.open(admission)

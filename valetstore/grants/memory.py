@@ -3,9 +3,11 @@
 Rule 1: a proof is found again only by everything that its verification depended on: the scheme with its settings, what
 the scheme says its signature covers (`Scheme.covered`), and the very key ring. Another ring, and all is forgotten.
 Rule 2: only the proof is remembered. Time, revocation, source and uses are judged each time, from the request.
-Rule 3: a key of limited use is not remembered: it does not come again.
+Rule 3: a key of limited use is not remembered: it does not come again. Nor is a signature of one request that writes:
+few send the same object to the same URL twice, and what is read again and again should not make room for it.
 """
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
 
@@ -27,7 +29,7 @@ class ProofMemory:
     def __init__(self, entries_max: int) -> None:
         self._entries_max = entries_max
         self._keys: KeyRing | None = None
-        self._proofs: dict[tuple[Scheme, Hashable], Proof] = {}
+        self._proofs: OrderedDict[tuple[Scheme, Hashable], Proof] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._proofs)
@@ -35,8 +37,9 @@ class ProofMemory:
     def prove(self, inbound: Inbound, credential: Credential, keys: KeyRing, intent: Intent) -> Proof:
         """The proof of a credential by this ring, met before or verified now. Raises as `Scheme.verify`."""
         scheme = credential.scheme
-        is_long = max(len(credential.text), len(inbound.target)) > _TEXT_BYTES_MAX
-        covered = None if is_long else scheme.covered(inbound, credential)
+        is_long = len(credential.text) > _TEXT_BYTES_MAX or len(inbound.target) > _TEXT_BYTES_MAX
+        is_for_once = scheme.signs_method and intent.operation == "write"
+        covered = None if is_long or is_for_once else scheme.covered(inbound, credential)
         if covered is None:
             return scheme.verify(inbound, credential, keys, intent)
         if keys is not self._keys:
@@ -54,7 +57,7 @@ class ProofMemory:
         if len(self._proofs) >= self._entries_max:
             if not self._entries_max:
                 return
-            del self._proofs[next(iter(self._proofs))]
+            self._proofs.popitem(last=False)
         self._proofs[place] = proof
 
 

@@ -1,5 +1,6 @@
 """Source networks: parsed strictly, matched without surprises between IPv4 and IPv6."""
 
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from valetstore.grants.grant import Network
@@ -25,6 +26,7 @@ def plain_address(text: str) -> Address:
     return _unmapped(ip_address(text.partition("%")[0]))
 
 
+@lru_cache(maxsize=1024)
 def address_group(address: Address) -> str:
     """Who counts as one client: an IPv4 address, or the /64 that an IPv6 customer holds."""
     if address.version == 4:

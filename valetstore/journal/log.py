@@ -218,7 +218,6 @@ class Journal:
         """A group is durable, or is not: tell its waiters, and begin the next."""
         group, self._writing = self._writing, None
         assert group is not None
-        # What they write when they are told goes with the next. It need not begin sooner: the thread could not run.
         self._starting = True
         if error is None:
             _tell(group.told, None)
@@ -232,7 +231,9 @@ class Journal:
         if self._after is not None:
             _tell([self._after], None if error is None else _as_os_error(error))
         if self._gathering.records:  # without one that gathers there is none waiting
-            self._write_next()
+            # One turn later: who was told may write again, and so does whoever else has asked by then. A group costs
+            # much the same for few as for many.
+            asyncio.get_running_loop().call_soon(self._write_next)
         else:
             self._starting = False
 

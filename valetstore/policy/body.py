@@ -14,6 +14,7 @@ from valetstore.inbound import Inbound
 _FIELD_BYTES_MAX: Final = 1024
 # RFC 9530 section 5 and RFC 8941 section 3.3.5: sha-256=:base64:, in a dictionary. A member has no comma.
 _DIGEST_MEMBER: Final = re.compile(r"([a-z0-9*_.-]+)=:([A-Za-z0-9+/=]*):", re.ASCII)
+_PROMISING: Final = frozenset({b"content-md5", b"content-digest"})
 _HASHES: Final = {"sha-256": "sha256", "sha-512": "sha512"}
 
 
@@ -40,7 +41,7 @@ class BodyRules(msgspec.Struct, frozen=True):
     @property
     def hashes(self) -> frozenset[str]:
         """The hash functions an upload must compute to be judged."""
-        return frozenset(name for name, _ in self.digests)
+        return frozenset([name for name, _ in self.digests])
 
     def check_so_far(self, received: int) -> None:
         """While bytes arrive: raise `too_large` at the first byte beyond the maximum."""
@@ -58,6 +59,8 @@ class BodyRules(msgspec.Struct, frozen=True):
 
 def promised_digests(inbound: Inbound) -> tuple[tuple[str, bytes], ...]:
     """Content-MD5 (RFC 1864) and Content-Digest (RFC 9530), decoded. Raises `parameter_invalid`."""
+    if inbound.header_names.isdisjoint(_PROMISING):
+        return ()
     promised = []
     md5 = inbound.header("content-md5")
     if md5 is not None:

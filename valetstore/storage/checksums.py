@@ -77,8 +77,15 @@ def strongest(digests: Mapping[str, bytes]) -> str | None:
 
 def new(algorithm: str) -> Hash:
     """One of `promise.DIGESTS`, of no bytes yet. Raises ValueError for another name."""
+    usual = _USUAL.get(algorithm)
+    if usual is not None:
+        return usual(usedforsecurity=False)
     polynomial = _POLYNOMIALS.get(algorithm)
     return _Crc(polynomial) if polynomial else hashlib.new(algorithm, usedforsecurity=False)
+
+
+# `hashlib.new` looks for each anew.
+_USUAL: Final[Mapping[str, Callable[..., Hash]]] = {MD5: hashlib.md5, SHA1: hashlib.sha1, SHA256: hashlib.sha256}
 
 
 # --- the CRC of a whole ----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
+from errno import EIO
 
 from valetstore.errors import Denied
 from valetstore.storage.trouble import MAYBE
@@ -40,12 +41,15 @@ class Durable:
             # Not fdatasync: it may leave out the attribute that holds the object's metadata.
             os.fsync(fd)
         except OSError as error:
-            with self._lock:
-                self._failed.add(bucket)
-            log.error("bucket %s: fsync failed: %s; check the volume and restart", bucket, error.strerror)
-            raise Denied(
-                "storage_error", errno=error.errno, error=error.strerror, failed="fsync", bucket=bucket
-            ) from error
+            raise self.failed(error.errno or EIO, bucket) from error
+
+    def failed(self, number: int, bucket: str) -> Denied:
+        """A sync has failed with this errno: it is remembered, and this is the refusal to raise."""
+        with self._lock:
+            self._failed.add(bucket)
+        said = os.strerror(number)
+        log.error("bucket %s: fsync failed: %s; check the volume and restart", bucket, said)
+        return Denied("storage_error", errno=number, error=said, failed="fsync", bucket=bucket)
 
     def sync_name(self, fd: int, bucket: str) -> None:
         """The same for the folder of a name that was just given or taken: what fails here may have been done."""

@@ -13,7 +13,7 @@ import os
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from valetstore.errors import Denied
@@ -22,6 +22,7 @@ from valetstore.storage.roots import Root, Roots
 from valetstore.storage.walk import bytes_held
 
 _COUNT: Final = struct.Struct("<q")
+_FREE: Final = nullcontext()
 _SLOW_SECONDS: Final = 2.0
 _log: Final = logging.getLogger("valetstore.storage")
 
@@ -44,16 +45,16 @@ class Quota:
         with self._locked(root) as fd:
             return self._count(fd, root)
 
-    @contextmanager
-    def charged(self, root: Root, delta: int, allowance: int = 0) -> Iterator[None]:
+    def charged(self, root: Root, delta: int, allowance: int = 0) -> AbstractContextManager[None]:
         """Add to the count for what happens inside; taken back where that fails. Raises `storage_full`.
 
         `allowance` bytes may go beyond the quota: the parts that they come from are counted, and go next.
         """
-        if root.quota is None:
-            yield
-            return
-        self._add(root, delta, root.quota + allowance if delta > 0 else None)
+        return _FREE if root.quota is None else self._charged(root, root.quota, delta, allowance)
+
+    @contextmanager
+    def _charged(self, root: Root, quota: int, delta: int, allowance: int) -> Iterator[None]:
+        self._add(root, delta, quota + allowance if delta > 0 else None)
         try:
             yield
         except BaseException:

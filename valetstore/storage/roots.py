@@ -28,6 +28,9 @@ _OBJECTS = ""
 """No bucket's name: what is known of the folder of all buckets without a root of their own."""
 
 
+_KNOWN_MAX = 1024
+
+
 class Root(NamedTuple):
     """Where one bucket's objects are: `path` absolute, `quota` bytes, `tidies` whether empty folders go."""
 
@@ -67,8 +70,9 @@ class Roots:
         if root is None:
             check_bucket(bucket)
             root = self._root(bucket)
-            if bucket in self._settings:  # others are as many as requests can name
-                self._known[bucket] = root
+            if len(self._known) >= _KNOWN_MAX:  # they are as many as requests can name
+                self._known.clear()
+            self._known[bucket] = root
         return root
 
     def _root(self, bucket: str) -> Root:

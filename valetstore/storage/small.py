@@ -10,6 +10,7 @@ not remembered, only read.
 
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, Final, NamedTuple
 
@@ -60,7 +61,7 @@ class SmallObjects:
         self._near = near
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._held: dict[ObjectKey, Small] = {}
+        self._held: OrderedDict[ObjectKey, Small] = OrderedDict()
 
     def get(self, key: ObjectKey) -> Small | None:
         """The object as it is now; None where it is not small, not there, or a disk would be waited for."""
@@ -121,8 +122,8 @@ class SmallObjects:
         self._bytes += _weight(small)
         self._held[key] = small
         while self._bytes > self._bytes_max:
-            oldest = next(iter(self._held))
-            self._forget(oldest, self._held[oldest])
+            _, oldest = self._held.popitem(last=False)
+            self._bytes -= _weight(oldest)
 
     def _forget(self, key: ObjectKey, held: Small) -> None:
         del self._held[key]

@@ -46,9 +46,11 @@ class Space:
 
         `replaces` is the size of the object that goes when this one comes: a quota counts one of them.
         """
-        hold = Hold(self, volume, root, length or 0, replaces)
-        self.check(volume, root, length or 0, replaces)
-        hold.extend(min(length or 0, AHEAD_BYTES))
+        length = length or 0
+        hold = Hold(self, volume, root, length, replaces)
+        if length > AHEAD_BYTES:
+            self.check(volume, root, length, replaces)
+        hold.extend(min(length, AHEAD_BYTES))
         return hold
 
     def check(self, volume: int, root: Root, count: int, replaces: int) -> None:

@@ -1,15 +1,20 @@
 """Small uploads that wait at the same time are kept together: by one thread, with one sync of each folder.
 
+Their files are synced side by side by the kernel (`syncs.py`), or where it does not do that by as many threads as are
+free.
+
 Rule 1: what fails is one upload's alone; but a folder's sync that fails has failed for all whose names it was for.
 Rule 2: one group of a bucket at a time, and who comes meanwhile is of the next one: the slower the disk, the larger the
 groups. A bucket whose disk hangs holds up no other.
 """
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from errno import EIO
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -21,9 +26,12 @@ from valetstore.storage.naming import Given
 from valetstore.storage.place import ObjectPlace
 from valetstore.storage.pool import Pool
 from valetstore.storage.promise import LastCheck, Metadata, ObjectInfo
+from valetstore.storage.syncs import AT_ONCE, QUEUES, Queue
 from valetstore.storage.trouble import translated
 
-MEMBERS_MAX: Final = 64
+log = logging.getLogger(__name__)
+
+MEMBERS_MAX: Final = AT_ONCE
 """Each holds a descriptor, and waits for the slowest of its group."""
 HELPERS_MAX: Final = 7
 """More threads at a time sync no faster."""
@@ -60,6 +68,8 @@ class Member:
         self.created = False
         self.error: Exception | None = None
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.syncing = -1
+        self.told = 0
         self._draft = draft
         self._given: Given | None = None
 
@@ -85,6 +95,14 @@ class Member:
         """They are durable."""
         self._draft.sync()
 
+    def begin_sync(self) -> None:
+        """`syncing` is the descriptor to be synced; `end_sync` must follow."""
+        self.syncing = self._draft.begin_sync()
+
+    def end_sync(self) -> None:
+        """They are durable, unless `told` is an errno."""
+        self._draft.end_sync(self.told)
+
     def give(self, joint: Joint) -> None:
         """It has its name."""
         assert self.naming is not None
@@ -105,11 +123,7 @@ def keep_together(pool: Pool, members: Sequence[Member]) -> None:
     sealing = [member for member in members if member.sealing is not None]
     for member in sealing:
         member.attempt(Member.attach)
-    if len(sealing) > 1:
-        # All are on their way to the disk before the first is waited for: one commit of the journal does for many.
-        for member in sealing:
-            member.attempt(Member.begin_writeback)
-    _Syncing(sealing).run(pool)
+    _sync(pool, [member for member in sealing if member.error is None])
     naming = [member for member in members if member.naming is not None and member.error is None]
     if naming:
         with naming[0].place.joint() as joint:
@@ -118,6 +132,35 @@ def keep_together(pool: Pool, members: Sequence[Member]) -> None:
             joint.settle()
             for member in naming:
                 member.attempt(lambda member: member.settle(joint))
+
+
+def _sync(pool: Pool, members: Sequence[Member]) -> None:
+    """Make all durable, at the same time: one commit of the file system's journal does for many."""
+    queue = QUEUES.borrow() if len(members) > 1 else None
+    if queue is not None:
+        _sync_in_kernel(queue, members)
+        return
+    if len(members) > 1:
+        # All are on their way to the disk before the first is waited for.
+        for member in members:
+            member.attempt(Member.begin_writeback)
+    _Syncing(members).run(pool)
+
+
+def _sync_in_kernel(queue: Queue, members: Sequence[Member]) -> None:
+    for member in members:
+        member.attempt(Member.begin_sync)
+    begun = [member for member in members if member.error is None]
+    told = [EIO] * len(begun)
+    try:
+        told = queue.sync([member.syncing for member in begun])
+        QUEUES.give_back(queue)
+    except OSError:
+        log.exception("nobody knows whether %d files were synced", len(begun))
+    finally:
+        for member, number in zip(begun, told, strict=True):
+            member.told = number
+            member.attempt(Member.end_sync)
 
 
 class _Syncing:

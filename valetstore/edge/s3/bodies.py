@@ -49,7 +49,7 @@ def announced(call: Call) -> int:
 
 def is_open_ended(call: Call) -> bool:
     """Whether the body comes in HTTP's own chunks, without a word on its length: it ends where it says."""
-    chunked = call.inbound.header("transfer-encoding") is not None
+    chunked = b"transfer-encoding" in call.inbound.header_names
     return chunked and call.admission.body is None and length_of(call.inbound) is None
 
 

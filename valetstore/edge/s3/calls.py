@@ -84,7 +84,9 @@ class S3Calls:
         operation = _OPERATIONS.get(admission.intent.action)
         if operation is None:
             raise Denied("not_implemented").saying("NotImplemented")
-        admission = msgspec.structs.replace(admission, inbound=_as_meant(admission.inbound))
+        meant = _as_meant(admission.inbound)
+        if meant is not admission.inbound:
+            admission = msgspec.structs.replace(admission, inbound=meant)
         try:
             refusal = partial(self.refusal, inbound=admission.inbound, request_id=request_id)
             reply = await operation(Call(self._services, exchange, admission, on_admitted, refusal))

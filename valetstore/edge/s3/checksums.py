@@ -82,11 +82,17 @@ class Declared(msgspec.Struct, frozen=True):
         return _decoded(name, trailers[name], self.algorithm, "trailing header")
 
 
+_NOTHING: Final = Declared()
+
+
 def declared(inbound: Inbound) -> Declared:
     """The checksum that a body is sent with, by header or announced as a trailer, and its Content-MD5.
 
     Raises `parameter_invalid` (InvalidRequest, InvalidDigest).
     """
+    if not inbound.further_names:
+        md5 = _content_md5(inbound)
+        return _NOTHING if md5 is None else Declared(md5=md5)
     sent = [name for name in _named(inbound) if name not in _ABOUT]
     trailers = [name.strip().lower() for name in (inbound.header("x-amz-trailer") or "").split(",") if name.strip()]
     for name in (*sent, *trailers):

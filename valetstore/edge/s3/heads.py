@@ -57,16 +57,18 @@ _CUSTOMER_KEY: Final = "x-amz-server-side-encryption-customer-"
 def metadata_of(inbound: Inbound) -> Metadata:
     """What an upload's head says about its object, entity tag by MD5. Raises `metadata_too_large`."""
     user = user_of(inbound, META_PREFIX)
-    size = sum(len(text.encode("utf-8")) for pair in user.items() for text in pair)
+    size = sum([len(text.encode("utf-8")) for pair in user.items() for text in pair]) if user else 0
     if size > USER_BYTES_MAX:
         raise Denied("metadata_too_large", f"At most {USER_BYTES_MAX} bytes of {META_PREFIX}* headers.").saying(
             "MetadataTooLarge", Size=str(size), MaxSizeAllowed=str(USER_BYTES_MAX)
         )
     metadata = kept_of(inbound, user)
-    headers = dict(metadata.headers)
-    coding = without_framing(headers.pop("content-encoding", ""))
-    if coding:
-        headers["content-encoding"] = coding
+    headers = metadata.headers
+    if "content-encoding" in headers:
+        headers = dict(headers)
+        coding = without_framing(headers.pop("content-encoding"))
+        if coding:
+            headers["content-encoding"] = coding
     content_type = metadata.content_type or UNTYPED
     return msgspec.structs.replace(metadata, content_type=content_type, headers=headers, md5_etag=True)
 
@@ -82,6 +84,8 @@ def refuse_unserved(inbound: Inbound, but: tuple[str, ...] = ()) -> None:
 
     Every operation that writes calls this; those that do honour a header name it in `but`.
     """
+    if not inbound.further_names:
+        return
     acl = inbound.header("x-amz-acl")
     if acl is not None and acl not in _ACLS:
         raise argument_invalid("It is none of S3's canned ACLs.", "x-amz-acl", acl)
@@ -90,9 +94,11 @@ def refuse_unserved(inbound: Inbound, but: tuple[str, ...] = ()) -> None:
         raise Denied("parameter_invalid", "There is one storage class, STANDARD.").saying(
             "InvalidStorageClass", StorageClassRequested=str(storage_class)
         )
-    for raw_name, value in inbound.headers:
-        name = raw_name.decode("latin-1").lower()
-        if name not in but and (name.startswith(_UNSERVED) or (name == "x-amz-tagging" and value)):
+    for raw_name in inbound.further_names:
+        name = raw_name.decode("latin-1")
+        if name not in but and (
+            name.startswith(_UNSERVED) or (name == "x-amz-tagging" and any(inbound.raw_values(raw_name)))
+        ):
             raise unserved_header(name)
     if (inbound.header("x-amz-bucket-object-lock-enabled") or "false").lower() != "false":
         raise unserved_header("x-amz-bucket-object-lock-enabled")

@@ -1,5 +1,6 @@
 """PutObject and DeleteObject."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import msgspec
@@ -9,7 +10,7 @@ from valetstore.edge.call import Call
 from valetstore.edge.receive import BodySource
 from valetstore.edge.replies import Reply
 from valetstore.edge.s3.bodies import announced, is_open_ended
-from valetstore.edge.s3.checksums import checksum_headers, declared
+from valetstore.edge.s3.checksums import Declared, checksum_headers, declared
 from valetstore.edge.s3.heads import (
     metadata_of,
     refuse_unserved,
@@ -21,14 +22,14 @@ from valetstore.edge.s3.removing import MODIFIED, NOTHING, SIZE, wanted_by
 from valetstore.edge.uploading import Incoming, refuse_early, take_in
 from valetstore.errors import Denied
 from valetstore.policy.body import BodyRules
-from valetstore.storage.promise import MD5, ObjectInfo
+from valetstore.storage.promise import MD5, Metadata, ObjectInfo
 
 
 async def put_object(call: Call) -> Reply:
     """One body as one object; its MD5 is its entity tag."""
     inbound, admission, services = call.inbound, call.admission, call.services
     refuse_unserved(inbound)
-    if inbound.header("content-range") is not None:
+    if b"content-range" in inbound.header_names:
         # RFC 9110 section 14.4: what would replace the whole by a part is refused. `curl -C` sends it.
         raise unserved_header("content-range")
     promised = declared(inbound)
@@ -41,12 +42,19 @@ async def put_object(call: Call) -> Reply:
         BodySource(call.exchange, length, admission.body),
         rules,
         partial(services.store.begin, admission, length, rules.hashes | promised.digests | {MD5}),
-        lambda digests, trailers: msgspec.structs.replace(metadata, checksum=promised.check(digests, trailers)),
+        partial(_described, metadata, promised),
         conditions,
         admission.grant.create_only,
     )
     stored = await take_in(services, call.exchange, admission, incoming, call.on_admitted)
     return Reply(200, [("ETag", stored.info.etag), *checksum_headers(stored.info.metadata.checksum)])
+
+
+def _described(
+    metadata: Metadata, promised: Declared, digests: Mapping[str, bytes], trailers: Mapping[str, str]
+) -> Metadata:
+    checksum = promised.check(digests, trailers)
+    return metadata if checksum is None else msgspec.structs.replace(metadata, checksum=checksum)
 
 
 async def refuse_unmet(call: Call, conditions: Conditions) -> None:

@@ -98,7 +98,7 @@ def action_of(inbound: Inbound, address: Address) -> Action:
 
 def is_copy(inbound: Inbound) -> bool:
     """Whether the bytes are to come from another object: by a header, or a signed query parameter in its place."""
-    return inbound.header("x-amz-copy-source") is not None or "x-amz-copy-source" in inbound.names
+    return b"x-amz-copy-source" in inbound.header_names or "x-amz-copy-source" in inbound.names
 
 
 def _not_implemented(inbound: Inbound, sub: str) -> Denied:

@@ -48,13 +48,16 @@ class S3:
 
     def recognises(self, inbound: Inbound) -> list[Credential]:
         """Every S3 key in the request: in its query, its Authorization, its form."""
-        found = [
-            Credential(self, "query", kind) for kind, module in (("v4", v4), ("v2", v2)) if module.in_query(inbound)
+        found = []
+        if v4.in_query(inbound):
+            found.append(Credential(self, "query", "v4"))
+        if v2.in_query(inbound):
+            found.append(Credential(self, "query", "v2"))
+        found += [
+            Credential(self, "header", value)
+            for value in inbound.header_values("authorization")
+            if v4.in_header(value) or v2.in_header(value)
         ]
-        headers = [
-            value for value in inbound.header_values("authorization") if v4.in_header(value) or v2.in_header(value)
-        ]
-        found += [Credential(self, "header", value) for value in headers]
         if form.in_form(inbound):
             found.append(Credential(self, "form", ""))
         return found
@@ -130,7 +133,7 @@ _LISTS: Final = frozenset({"ListObjects", "ListObjectsV2", "ListObjectVersions",
 
 def length_of(inbound: Inbound) -> int | None:
     """How many bytes of the object were announced: decoded ones, where the body is framed. `parameter_invalid`."""
-    decoded = inbound.header("x-amz-decoded-content-length")
+    decoded = inbound.header("x-amz-decoded-content-length") if inbound.further_names else None
     text = inbound.header("content-length") if decoded is None else decoded
     if text is None:
         return None

@@ -143,7 +143,9 @@ def _payload_of_url(claim: Claim, parameters: Mapping[str, str], inbound: Inboun
 
 def _check_all_signed(claim: Claim, inbound: Inbound, exempt: frozenset[str]) -> None:
     """Raise `header_required` for x-amz- headers that nothing signed. Those `exempt` are signed in another way."""
-    amazon = {raw.decode("latin-1") for raw in inbound.header_names if raw.startswith(b"x-amz-")}
+    if not inbound.further_names:
+        return
+    amazon = {raw.decode("latin-1") for raw in inbound.further_names if raw.startswith(b"x-amz-")}
     unsigned = amazon - claim.names - exempt
     if unsigned:
         # What repeats a signed parameter says nothing that was not signed.

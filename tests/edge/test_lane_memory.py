@@ -1,0 +1,58 @@
+"""What the fast lane remembers is found by nothing else, and the oldest of it goes first."""
+
+import re
+from collections import OrderedDict
+from typing import Final
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from valetstore.edge.bounded import Bounded
+from valetstore.edge.lane_memory import page_of
+
+_KEYED: Final = re.compile(rb"(GET|HEAD) (/[a-z0-9./%]*)\?valet=([A-Za-z0-9_.-]+) HTTP/1\.1\r\n(.*)", re.DOTALL)
+"""A head whose query is a native key, as the lane learns it."""
+
+_FIELDS: Final = st.sampled_from((b"Host: a\r\n\r\n", b"Referer: /x?valet=k HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n"))
+_PIECES: Final = st.lists(
+    st.sampled_from((b"GET /", b"?valet=", b" HTTP/1.1\r\n", b"\n", b"\r\n", b"a", b"k", b"&", b"%", b" ", b"?", b"=")),
+    max_size=12,
+).map(b"".join)
+
+
+@given(
+    path=st.sampled_from((b"/b/x", b"/b/%2F")), fields=_FIELDS, key=st.sampled_from((b"k", b"a.b-c_9")), other=_PIECES
+)
+@example(path=b"/b/x", fields=b"Host: a\r\n\r\n", key=b"k", other=b"GET /b/x?valet=a&k=k HTTP/1.1\r\nHost: a\r\n\r\n")
+@example(path=b"/b/x", fields=b"\r\n", key=b"k", other=b"GET /b/x?valet=\n HTTP/1.1\r\n\r\n")
+@example(path=b"/b/x", fields=b"\r\n", key=b"k", other=b"GET /b/x?valet= HTTP/1.1\r\n\r\n")
+@example(path=b"/b/x", fields=b"\r\n", key=b"k", other=b"GET /b/x?valet=k  HTTP/1.1\r\n\r\n")
+def test_a_head_that_is_found_differs_in_its_key_alone(path: bytes, fields: bytes, key: bytes, other: bytes) -> None:
+    """Whatever comes: what has a remembered page's text is the same request with some key."""
+    head = b"GET " + path + b"?valet=" + key + b" HTTP/1.1\r\n" + fields
+    page = page_of(head)
+    assert page is not None
+    assert page[1] == key
+    found = page_of(other)
+    if found is not None and found[0] == page[0]:
+        parsed = _KEYED.fullmatch(other)
+        assert parsed is not None
+        assert parsed.groups() == (b"GET", path, found[1], fields)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=3), st.booleans()), max_size=60))
+def test_the_longest_remembered_goes_first(steps: list[tuple[bytes, bool]]) -> None:
+    """As a plain model does it: by weight, and what is remembered again is the newest."""
+    memory: Bounded[int] = Bounded(100, 10, 2)
+    model: OrderedDict[bytes, int] = OrderedDict()
+    for number, (text, is_put) in enumerate(steps):
+        model.pop(text, None)
+        if is_put:
+            memory.put(text, number)
+            model[text] = number
+        else:
+            memory.forget(text)
+        while sum(10 + 2 * len(each) for each in model) > 100:
+            model.popitem(last=False)
+        assert len(memory) == len(model)
+        assert all(memory.get(each) == value for each, value in model.items())
