@@ -1,6 +1,7 @@
 """The fast lane answers as the general way does: to the last header, to the audit, to the figures."""
 
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -376,6 +377,23 @@ def test_a_key_that_comes_again_on_a_known_page_is_soon_known_whole(tmp_path: Pa
         assert after["page"] - before["page"] == 1
         assert after["fields"] - before["fields"] <= 2  # where the object was opened anew meanwhile
         assert after["head"] - before["head"] >= 6
+
+
+def test_a_large_object_is_left_alone_until_it_is_small(tmp_path: Path) -> None:
+    """By head and by page; and a small one that grows is answered whole."""
+    with laned(tmp_path) as lane, lane.wire() as wire:
+        request = head("GET", lane.reading("/b/one"))
+        large = b"x" * (SMALL_BYTES + 1)
+        for body in (large, b"one", large, b"two"):
+            lane.put("/b/one", body)
+            before = lane.served()
+            for _ in range(5):
+                assert heard(wire, request).body == body
+                assert heard(wire, head("GET", lane.reading("/b/one", jti=secrets.token_hex(4)))).body == body
+            if body == large:
+                assert lane.served() == before
+            else:
+                lane.warm(wire, request, times=3)
 
 
 def told(lane: Laned) -> list[dict[str, Any]]:

@@ -112,7 +112,8 @@ class FastLane:
             if self._again(connection, known):
                 return True
             self._memory.forget(data)
-        if len(data) > HEAD_BYTES_MAX:  # the parser has bounds of its own, and says so
+        # The parser has bounds of its own, and says so.
+        if len(data) > HEAD_BYTES_MAX or self._memory.is_large(data):
             return False
         page = page_of(data)
         if page is not None:

@@ -22,6 +22,7 @@ from valetstore.grants.recognise import recognise
 from valetstore.grants.scheme import Scheme
 from valetstore.inbound import Headers, Inbound
 from valetstore.storage.promise import ObjectInfo
+from valetstore.storage.small import SMALL_BYTES
 
 HEAD_BYTES_MAX: Final = 4_096
 
@@ -86,7 +87,7 @@ class LaneMemory:
         self._gateway = gateway
         self._fields: Bounded[Fields] = Bounded(bytes_max // 4, _ENTRY_BYTES, _TEXT_FACTOR)
         self._heads: Bounded[Known] = Bounded(bytes_max // 4, _ENTRY_BYTES, _TEXT_FACTOR)
-        self._once: Bounded[None] = Bounded(bytes_max // 4, _ONCE_BYTES, 1)
+        self._seen: Bounded[bool] = Bounded(bytes_max // 4, _ONCE_BYTES, 1)  # True where the object was too large
         self._pages: Bounded[Known] = Bounded(bytes_max // 4, _ENTRY_BYTES, _TEXT_FACTOR)
         self.page = self._pages.get
         """What is known of a whole head but for its key: see `page_of`."""
@@ -97,10 +98,14 @@ class LaneMemory:
 
     def came_before(self, head: bytes) -> bool:
         """Whether a head that is not known has been seen; it has been from now on."""
-        if head in self._once:
+        if head in self._seen:
             return True
-        self._once.put(head, None)
+        self._seen.put(head, False)
         return False
+
+    def is_large(self, head: bytes) -> bool:
+        """Whether a head, when it was answered last, asked for an object that is not remembered."""
+        return self._seen.get(head) is True
 
     def forget(self, head: bytes) -> None:
         """It is not answered as it was any more."""
@@ -109,15 +114,18 @@ class LaneMemory:
     def learn(self, head: bytes, exchange: Exchange) -> None:
         """A head was answered the general way."""
         shown = exchange.shown
-        if shown is None or len(head) > HEAD_BYTES_MAX or not _is_inert(exchange.message.raw_headers):
+        if shown is None or len(head) > HEAD_BYTES_MAX or shown.inbound.form is not None:
             return
-        if shown.inbound.form is not None:
+        end, message, origin = head.find(b"\r\n"), exchange.message, exchange.protocol.origin
+        text = head[end:]
+        known = self._fields.get(text)
+        if known is None and not _is_inert(message.raw_headers):
             return
-        end = head.find(b"\r\n")
         # The parser passes over empty lines before a request, which are no request line; and what it has read of
         # HTTP/1.0 is not true of HTTP/1.1.
-        if end > 0 and exchange.message.version == (1, 1):
-            self._fields.put(head[end:], Fields(shown.inbound, exchange.protocol.origin, exchange.message))
+        is_new = known is None or known.origin != origin
+        if is_new and end > 0 and message.version == (1, 1):
+            self._fields.put(text, Fields(shown.inbound, origin, message))
         self.note(head, exchange)
 
     def note(self, head: bytes, exchange: Exchange) -> None:
@@ -125,6 +133,10 @@ class LaneMemory:
         shown = exchange.shown
         # An answer that was the last on its connection says so in its head, which is nobody else's.
         if shown is None or shown.admission.charges or not exchange.keep_alive:
+            return
+        if shown.info.size > SMALL_BYTES:  # the next answer will not be ready either
+            if not self.is_large(head):
+                self._seen.put(head, True)
             return
         if shown.admission.use is None:
             self._note(self._heads, head, exchange, shown)

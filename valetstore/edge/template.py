@@ -5,11 +5,10 @@ the duration, the address and the key that the audit tells. They are found in wh
 else is copied.
 """
 
-import re
 import secrets
 import time
 from binascii import hexlify
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -29,15 +28,26 @@ class Template:
     """`text` in which each of `blanks` (texts that stand nowhere by chance) is left out."""
 
     def __init__(self, text: bytes, blanks: Sequence[bytes]) -> None:
-        which = {blank: at for at, blank in enumerate(blanks)}
-        parts = re.split(b"(%s)" % b"|".join(map(re.escape, which)), text) if which else [text]
-        # Every other part is a blank.
-        self._text = b"%b".join(part.replace(b"%", b"%%") for part in parts[::2])
-        self._values = _picker([which[blank] for blank in parts[1::2]])
+        places = [(at, which) for which, blank in enumerate(blanks) for at in _all_of(blank, text)]
+        # A blank ends up as one that is formatted in; everything else as it is, whatever signs it has.
+        filled, end = b"", 0
+        for at, which in sorted(places):
+            filled += text[end:at].replace(b"%", b"%%") + b"%b"
+            end = at + len(blanks[which])
+        self._text = filled + text[end:].replace(b"%", b"%%")
+        self._values = _picker([which for _, which in sorted(places)])
 
     def fill(self, *values: bytes) -> bytes:
         """The text with these in place of the blanks."""
         return self._text % self._values(values)
+
+
+def _all_of(blank: bytes, text: bytes) -> Iterator[int]:
+    """Where it stands."""
+    at = text.find(blank)
+    while at >= 0:
+        yield at
+        at = text.find(blank, at + len(blank))
 
 
 def _picker(places: Sequence[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
