@@ -10,10 +10,11 @@ from urllib.parse import quote
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from valetstore.grants.azure import sign as azure
+from valetstore.grants.claims import Claims
 from valetstore.grants.cloudfront import sign as cloudfront
 from valetstore.grants.gcs import sign as gcs
 from valetstore.grants.grant import Profile
-from valetstore.grants.native import Claims, sign
+from valetstore.grants.native import sign
 from valetstore.grants.presign import Condition, Form, Request
 from valetstore.grants.s3 import sign as s3
 from valetstore.grants.swift import sign as swift

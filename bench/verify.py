@@ -27,9 +27,10 @@ from valetstore.config import Config
 from valetstore.dialects import schemes_of
 from valetstore.encoding import b64url_decode, b64url_encode
 from valetstore.errors import Denied
+from valetstore.grants.claims import Claims
 from valetstore.grants.grant import Profile
 from valetstore.grants.memory import ProofMemory
-from valetstore.grants.native import Claims, Native, sign
+from valetstore.grants.native import Native, sign
 from valetstore.grants.presign import Request
 from valetstore.grants.recognise import recognise
 from valetstore.grants.s3.sign import Key, presign_v4

@@ -32,7 +32,8 @@ from bench.load import Job, Load, Outcome
 from bench.machine import CORES
 from bench.options import Bench, measure, parser
 from bench.table import Spread, Table, size_text
-from valetstore.grants.native import REVOCATIONS_PATH, Claims
+from valetstore.grants.claims import Claims
+from valetstore.grants.native import REVOCATIONS_PATH
 from valetstore.keys.ring import INTERNAL_NAME
 from valetstore.keys.ringfile import RingFile
 from valetstore.signing import Signer, token_for

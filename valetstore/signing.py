@@ -19,8 +19,9 @@ import msgspec
 
 from valetstore.encoding import b64url_decode, content_disposition
 from valetstore.errors import ConfigInvalid
+from valetstore.grants.claims import Claims, as_list
 from valetstore.grants.grant import Budget, Limits, Operation, Profile
-from valetstore.grants.native import PARAMETER, TOKEN_BYTES_MAX, Claims, as_list
+from valetstore.grants.native import PARAMETER, TOKEN_BYTES_MAX
 from valetstore.grants.native import sign as sign_claims
 from valetstore.grants.networks import parse_networks
 from valetstore.keys.material import ALGORITHMS, PrivateKey, algorithm_of, check_secret, load_private

@@ -11,10 +11,11 @@ from valetstore.config import Config
 from valetstore.dialects import schemes_of
 from valetstore.errors import Denied
 from valetstore.grants.azure import sign as azure
+from valetstore.grants.claims import Claims
 from valetstore.grants.cloudfront import sign as cloudfront
 from valetstore.grants.gcs import sign as gcs
 from valetstore.grants.grant import Profile, Proof
-from valetstore.grants.native import Claims, sign
+from valetstore.grants.native import sign
 from valetstore.grants.presign import Pairs, Request
 from valetstore.grants.recognise import recognise
 from valetstore.grants.s3 import session

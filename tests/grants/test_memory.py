@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from tests.grants.held_keys import NOW, SECRET, Held, held, outcome, ring, schemes
 from tests.grants.test_covered import changed
 from valetstore.errors import Denied
+from valetstore.grants.claims import Claims
 from valetstore.grants.grant import Proof
 from valetstore.grants.memory import ProofMemory
-from valetstore.grants.native import Audience, Claims, Native, sign
+from valetstore.grants.native import Audience, Native, sign
 from valetstore.grants.recognise import recognise
 from valetstore.grants.scheme import Scheme
 from valetstore.inbound import Inbound

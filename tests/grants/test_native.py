@@ -21,8 +21,9 @@ from tests.minting import (
     verify,
 )
 from valetstore.errors import ConfigInvalid
+from valetstore.grants.claims import INTEGER_MAX, Claims
 from valetstore.grants.grant import Budget, Grant, Scope
-from valetstore.grants.native import INTEGER_MAX, Audience, Claims, Native, sign
+from valetstore.grants.native import Audience, Native, sign
 from valetstore.keys.material import ALGORITHMS, private_pem
 
 EVERY = pytest.mark.parametrize("algorithm", list(ALGORITHMS))

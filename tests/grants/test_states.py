@@ -15,8 +15,8 @@ from tests.minting import Minter, claims, hs256, make_minter, minter, parts_of, 
 from valetstore.encoding import b64url_encode, strict_json
 from valetstore.errors import Denied
 from valetstore.grants import native, sigv4
+from valetstore.grants.claims import Claims, claims_of
 from valetstore.grants.grant import Profile, Proof
-from valetstore.grants.native import Claims
 from valetstore.grants.sigv4 import AWS, Signed
 from valetstore.inbound import Inbound
 from valetstore.keys.material import ALGORITHMS, HmacSha256, _stand_in, fingerprint, spend_as_much, verifier_of
@@ -172,7 +172,7 @@ def test_claims_are_read_as_strictly_as_any_json(payload: bytes) -> None:
     def long_way(data: bytes) -> Claims:
         return msgspec.convert(strict_json(data), Claims)
 
-    found, expected = _read(native._claims, payload), _read(long_way, payload)
+    found, expected = _read(claims_of, payload), _read(long_way, payload)
     assert (found == expected) or (found is expected is None)
 
 

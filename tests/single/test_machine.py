@@ -34,7 +34,7 @@ from tests.edge.wire import Ended, Wire, wait_until
 from tests.gate import Answer, Gate
 from tests.single.crowd import Keys, request, restart
 from valetstore import Signer
-from valetstore.grants.native import Claims
+from valetstore.grants.claims import Claims
 from valetstore.grants.native import sign as sign_claims
 
 WORKERS: Final = 2

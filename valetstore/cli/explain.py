@@ -15,8 +15,8 @@ from valetstore.cli.mend import MEND, MEND_READ_ONLY, MEND_REVOKED, MEND_SLASH, 
 from valetstore.cli.options import plain
 from valetstore.encoding import http_date
 from valetstore.errors import Denied
+from valetstore.grants.claims import Claims
 from valetstore.grants.grant import Admission
-from valetstore.grants.native import Claims
 from valetstore.inbound import Inbound
 from valetstore.policy.revocation import Revocation
 from valetstore.units import show_duration, show_size

@@ -12,8 +12,8 @@ from valetstore.cli.request import pairs_of
 from valetstore.dialects import Rules
 from valetstore.errors import Denied
 from valetstore.gateway import Gateway
+from valetstore.grants.claims import Claims, as_list
 from valetstore.grants.facts import Facts
-from valetstore.grants.native import Claims, as_list
 from valetstore.grants.recognise import recognise
 from valetstore.grants.s3.explain import facts_of as s3_facts_of
 from valetstore.grants.s3.nearby import fitting as s3_fitting

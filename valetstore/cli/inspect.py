@@ -26,8 +26,9 @@ from valetstore.config import Config
 from valetstore.dialects import rules_of, schemes_of
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.gateway import Gateway, use_of
+from valetstore.grants.claims import Claims
 from valetstore.grants.grant import Admission, Grant, Intent
-from valetstore.grants.native import Claims, unproven
+from valetstore.grants.native import unproven
 from valetstore.grants.networks import plain_address
 from valetstore.grants.recognise import recognise
 from valetstore.inbound import Inbound

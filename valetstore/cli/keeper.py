@@ -22,7 +22,8 @@ from valetstore.datalock import DataHeld, DataLock, Holder, holder
 from valetstore.dialects import schemes_of
 from valetstore.encoding import http_date
 from valetstore.errors import ConfigInvalid, Denied
-from valetstore.grants.native import REVOCATIONS_PATH, Claims
+from valetstore.grants.claims import Claims
+from valetstore.grants.native import REVOCATIONS_PATH
 from valetstore.keys.ring import INTERNAL_NAME, KeyRing
 from valetstore.keys.ringfile import RingFile
 from valetstore.owner.revocations import RevocationStore

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from valetstore.cli.door import connection, is_loopback
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.native import PARAMETER, Claims
+from valetstore.grants.claims import Claims
+from valetstore.grants.native import PARAMETER
 from valetstore.keys.ring import INTERNAL_NAME
 from valetstore.keys.ringfile import RingFile
 from valetstore.signing import Signer, token_for

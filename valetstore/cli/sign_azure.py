@@ -17,8 +17,8 @@ from valetstore.config import Config
 from valetstore.errors import ConfigInvalid
 from valetstore.grants.azure import sign
 from valetstore.grants.azure.permissions import ACCOUNT_ORDER, SERVICE_ORDER, in_order, operations_of
+from valetstore.grants.claims import Claims, as_list
 from valetstore.grants.grant import Operation
-from valetstore.grants.native import Claims, as_list
 from valetstore.grants.networks import parse_networks
 from valetstore.keys.ring import SigningKey
 from valetstore.objectkey import split_path

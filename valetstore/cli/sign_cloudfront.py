@@ -14,6 +14,7 @@ from valetstore.cli.options import print_json
 from valetstore.cli.wanted import Asked, Wanted
 from valetstore.config import Config
 from valetstore.errors import ConfigInvalid
+from valetstore.grants.claims import Claims, as_list
 from valetstore.grants.cloudfront.sign import (
     Key,
     Parameters,
@@ -24,7 +25,6 @@ from valetstore.grants.cloudfront.sign import (
     url_of,
     with_key,
 )
-from valetstore.grants.native import Claims, as_list
 from valetstore.keys.material import SignatureHash
 from valetstore.keys.ring import SigningKey
 from valetstore.keys.ringfile import RingFile

@@ -7,7 +7,7 @@ from html import escape
 
 from valetstore.cli.wanted import Asked
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.native import Claims, as_list
+from valetstore.grants.claims import Claims, as_list
 from valetstore.grants.presign import Condition, Form
 
 

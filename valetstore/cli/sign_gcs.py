@@ -17,8 +17,8 @@ from valetstore.cli.sign_form import conditions_of, form_terms, page_of
 from valetstore.cli.wanted import Asked, Wanted
 from valetstore.config import Config
 from valetstore.errors import ConfigInvalid
+from valetstore.grants.claims import Claims
 from valetstore.grants.gcs.sign import PAYLOAD, START, V4_SECONDS_MAX, Key, post_form, sign_v2, sign_v4, v2_signs
-from valetstore.grants.native import Claims
 from valetstore.grants.presign import FILENAME, Form, Request
 from valetstore.keys.ring import SigningKey
 from valetstore.keys.ringfile import RingFile

@@ -19,7 +19,7 @@ from valetstore.cli.vendors.aws import region_of, secret_of
 from valetstore.cli.wanted import Asked, Wanted
 from valetstore.config import Config
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.native import Claims
+from valetstore.grants.claims import Claims
 from valetstore.grants.presign import FILENAME, Form, Request
 from valetstore.grants.s3.sign import V4_SECONDS_MAX, Key, post_form, presign_v2, presign_v4, v2_signs
 from valetstore.grants.s3.v2 import EXPIRES_MAX

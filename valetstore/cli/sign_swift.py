@@ -15,7 +15,7 @@ from valetstore.cli.options import print_json
 from valetstore.cli.wanted import Asked, Wanted
 from valetstore.config import Config
 from valetstore.errors import ConfigInvalid
-from valetstore.grants.native import Claims, as_list
+from valetstore.grants.claims import Claims, as_list
 from valetstore.grants.swift.sign import HASHES, Form, Key, form, temp_url
 from valetstore.keys.ring import SigningKey
 from valetstore.signing import Terms, claims_for, refuse_beyond

@@ -3,26 +3,25 @@
 Rule 1: `verify` is pure: bytes and a ring in, a Proof or Denied out; it reads no clock.
 Rule 2: the signature is checked before the claims are parsed; an unknown signing key and a wrong
 signature take the same work and give the same answer.
-Rule 3: a claim that is not understood refuses the key: it may be a condition.
+Rule 3: what the claims mean is said in claims.py.
 """
 
-import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
 
-from valetstore.encoding import UNSAFE_IN_HEADER, b64url_decode, b64url_encode, holds_all, strict_json, wire_int
+from valetstore.encoding import b64url_decode, b64url_encode, strict_json, wire_int
 from valetstore.errors import ConfigInvalid, Denied
-from valetstore.grants.grant import Budget, Grant, Intent, Network, Operation, Proof, Scope
-from valetstore.grants.networks import parse_networks
+from valetstore.grants.claims import NATIVE, Claims, as_list, claims_of, grant_of
+from valetstore.grants.grant import Intent, Operation, Proof
 from valetstore.grants.scheme import Credential
 from valetstore.inbound import Inbound
 from valetstore.keys.material import ALGORITHMS, PrivateKey, spend_as_much
-from valetstore.keys.ring import KeyRing, SigningKey, check_type_pattern
+from valetstore.keys.ring import KeyRing, SigningKey
 from valetstore.objectkey import RESERVED_BUCKET, ObjectKey, check_beginning, check_bucket, split_path
 
-NAME: Final = "native"
+NAME: Final = NATIVE
 PARAMETER: Final = "valet"
 """The query parameter and the cookie that carry a key."""
 
@@ -37,58 +36,6 @@ _HEADER_BYTES_MAX: Final = 512
 _HEADERS_KEPT: Final = 4096
 _READS: Final = frozenset({"GET", "HEAD"})
 TYPES: Final = frozenset({"JWT", "valet+jwt"})
-
-RESPONSE_HEADERS: Final = frozenset(
-    {
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "content-type",
-        "expires",
-    }
-)
-"""What the `response` claim may set on a download."""
-
-_HEX_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
-
-INTEGER_MAX: Final = 2**53
-"""JSON numbers beyond it do not mean the same everywhere (RFC 7493 section 2.2), and no condition needs one."""
-
-Moment = int | float
-
-
-class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The claims of a native key, as docs/KEYS.md describes them; unknown ones are refused."""
-
-    exp: Moment
-    ops: list[Operation]
-    path: str | None = None
-    prefix: str | None = None
-    nbf: Moment | None = None
-    iat: Moment | None = None
-    jti: str | None = None
-    sub: str | None = None
-    iss: str | None = None
-    aud: str | list[str] | None = None
-    length: list[int] | None = None
-    type: str | list[str] | None = None
-    ip: str | list[str] | None = None
-    https: bool = False
-    uses: int | None = None
-    window: int = 0
-    budget: Budget | None = None
-    create: bool = False
-    sha256: str | None = None
-    headers: dict[str, str] = {}
-    response: dict[str, str] = {}
-    ctx: object = None
-
-
-def as_list(value: str | list[str] | None) -> list[str]:
-    """A claim that may be one text or several, as several; none where it is absent."""
-    return [value] if isinstance(value, str) else value or []
 
 
 class Audience(msgspec.Struct, frozen=True):
@@ -149,7 +96,7 @@ class Native:
             raise Denied("signature_mismatch", reason="no signing key has this kid and algorithm", signing_key="")
         if not key.holds(signed, signature):
             raise Denied("signature_mismatch", reason="the signature differs", signing_key=key.name)
-        claims = _claims(payload)
+        claims = claims_of(payload)
         if claims.aud is not None or self.audience.required:
             self._check_audience(claims)
         if claims.jti is not None:
@@ -157,7 +104,7 @@ class Native:
         else:
             identity = key.identity_of(b"mac", _nonce_of(key, signed, signature))
         try:
-            grant = _grant(claims, key.name, identity, self.skew)
+            grant = grant_of(claims, key.name, identity, self.skew)
         except Denied as denied:
             raise denied.because(signing_key=key.name, key_identity=identity.hex()) from None
         return Proof(grant, key.limits)
@@ -180,7 +127,7 @@ def sign(claims: Claims, kid: str, algorithm: str, material: bytes | PrivateKey)
     """Mint a token: JWS compact, `typ` valet+jwt. Raises ConfigInvalid where the claims could never be admitted."""
     payload = msgspec.json.encode(claims)
     try:
-        _grant(_claims(payload), "", b"", 0)
+        grant_of(claims_of(payload), "", b"", 0)
     except Denied as denied:
         raise ConfigInvalid(denied.detail) from None
     header = msgspec.json.encode({"alg": algorithm, "kid": kid, "typ": "valet+jwt"})
@@ -194,7 +141,7 @@ def unproven(text: str) -> Claims:
 
     Raises `key_malformed`.
     """
-    return _claims(_split(text)[1])
+    return claims_of(_split(text)[1])
 
 
 def is_revocations(path: str) -> bool:
@@ -276,164 +223,3 @@ _known = lru_cache(maxsize=_HEADERS_KEPT)(_named)
 def _nonce_of(key: SigningKey, signed: bytes, signature: bytes) -> bytes:
     """What stands for a key without `jti`: its MAC, or the signed text where a signature can be altered."""
     return signed if key.algorithm.malleable else signature
-
-
-def _claims(payload: bytes) -> Claims:
-    """Claims as strictly read as `strict_json` reads; raises `key_malformed`."""
-    try:
-        claims = _read_claims(payload)
-        if holds_all(_write_claims(claims), payload):
-            return claims
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    # A member given twice, or one that says what holds without it; which, and what is wrong, is found out the long way.
-    try:
-        return msgspec.convert(strict_json(payload), Claims)
-    except msgspec.ValidationError as error:
-        raise Denied("key_malformed", _claim_error(str(error))) from None
-    except ValueError:
-        raise Denied("key_malformed", "Its claims are not one JSON object.") from None
-
-
-_read_claims = msgspec.json.Decoder(Claims).decode
-_write_claims = msgspec.json.Encoder().encode
-
-
-def _claim_error(message: str) -> str:
-    what, _, where = message.replace("Object ", "").partition(" - at `$.")
-    name = where.rstrip("`")
-    return f"Its claim `{name}`: {what}." if name else f"Its claims: {what}."
-
-
-def _grant(claims: Claims, signing_key: str, identity: bytes, skew: float) -> Grant:
-    """Claims as a grant; raises `key_malformed` that names the claim."""
-    _check_moments(claims)
-    if claims.uses is not None and (not 1 <= claims.uses <= INTEGER_MAX or claims.jti is None or claims.iat is None):
-        raise Denied("key_malformed", "Its claim `uses` is 1 or more and needs `jti` and `iat`.")
-    if not 0 <= claims.window <= INTEGER_MAX or (claims.window and claims.uses is None):
-        raise Denied("key_malformed", "Its claim `window` is in seconds and needs `uses`.")
-    length = (0, None) if claims.length is None else _length(claims.length)
-    if not claims.ops:
-        raise Denied("key_malformed", "Its claim `ops` is empty.")
-    scope = _scope(claims)
-    grant = Grant(
-        scheme=NAME,
-        signing_key=signing_key,
-        identity=identity,
-        operations=frozenset(claims.ops),
-        scopes=((scope,),),
-        not_after=claims.exp,
-        not_before=claims.nbf,
-        issued_at=claims.iat,
-        skew=skew,
-        early=skew,
-        subject=claims.sub or "",
-        uses=claims.uses,
-    )
-    return grant if _is_plain(claims) else _conditional(grant, claims, length)
-
-
-def _is_plain(claims: Claims) -> bool:
-    """Whether they say nothing but who, what, where, when and how often, as most do. An empty condition is one."""
-    return (
-        claims.length is None
-        and claims.type is None
-        and claims.ip is None
-        and claims.budget is None
-        and claims.sha256 is None
-        and claims.ctx is None
-        and not claims.headers
-        and not claims.response
-        and not (claims.https or claims.create or claims.window)
-    )
-
-
-def _conditional(grant: Grant, claims: Claims, length: tuple[int, int | None]) -> Grant:
-    """With all that they ask besides; raises `key_malformed` that names the claim."""
-    return msgspec.structs.replace(
-        grant,
-        length_min=length[0],
-        length_max=length[1],
-        types=() if claims.type is None else _types(claims.type),
-        networks=() if claims.ip is None else _networks(claims.ip),
-        tls_only=claims.https,
-        window=claims.window,
-        budget=claims.budget,
-        create_only=claims.create,
-        sha256=None if claims.sha256 is None else _sha256(claims.sha256),
-        headers=_required_headers(claims.headers),
-        response=_response(claims.response),
-        ctx=claims.ctx,
-    )
-
-
-def _check_moments(claims: Claims) -> None:
-    # Written so that NaN fails as well: it would never expire.
-    if (
-        not 0 <= claims.exp <= INTEGER_MAX
-        or not 0 <= (claims.nbf or 0) <= INTEGER_MAX
-        or not 0 <= (claims.iat or 0) <= INTEGER_MAX
-    ):
-        named = {"exp": claims.exp, "nbf": claims.nbf or 0, "iat": claims.iat or 0}
-        wrong = next(name for name, moment in named.items() if not 0 <= moment <= INTEGER_MAX)
-        raise Denied("key_malformed", f"Its claim `{wrong}` is not seconds since the epoch.")
-
-
-def _scope(claims: Claims) -> Scope:
-    if (claims.path is None) == (claims.prefix is None):
-        raise Denied("key_malformed", "It needs exactly one of the claims `path` and `prefix`.")
-    if claims.prefix is not None:
-        if not (claims.prefix.startswith("/") and claims.prefix.endswith("/")):
-            raise Denied("key_malformed", "Its claim `prefix` must start and end with a slash.")
-        return Scope(claims.prefix, is_prefix=True)
-    path = claims.path or ""
-    if not path.startswith("/"):
-        raise Denied("key_malformed", "Its claim `path` must start with a slash, as /bucket/key.")
-    return Scope(path)
-
-
-def _length(ends: list[int]) -> tuple[int, int | None]:
-    if len(ends) != 2 or not 0 <= ends[0] <= ends[1] <= INTEGER_MAX:
-        raise Denied("key_malformed", "Its claim `length` is [min, max] in bytes.")
-    return ends[0], ends[1]
-
-
-def _types(claim: str | list[str]) -> tuple[tuple[str, ...], ...]:
-    patterns = as_list(claim)
-    try:
-        for pattern in patterns:
-            check_type_pattern(pattern)
-    except ConfigInvalid as error:
-        raise Denied("key_malformed", f"Its claim `type`: {error}.") from None
-    return (tuple(pattern.lower() for pattern in patterns),)
-
-
-def _networks(claim: str | list[str]) -> tuple[tuple[Network, ...], ...]:
-    try:
-        return (parse_networks(claim),)
-    except ValueError as error:
-        raise Denied("key_malformed", f"Its claim `ip`: {error}.") from None
-
-
-def _sha256(text: str) -> bytes:
-    if not _HEX_SHA256.fullmatch(text):
-        raise Denied("key_malformed", "Its claim `sha256` is 64 hexadecimal digits.")
-    return bytes.fromhex(text)
-
-
-def _required_headers(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    for name in headers:
-        if not _HEADER_NAME.fullmatch(name):
-            raise Denied("key_malformed", "Its claim `headers` maps header names to values.")
-    return tuple((name.lower(), value) for name, value in headers.items())
-
-
-def _response(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    pairs = tuple((name.lower(), value) for name, value in headers.items())
-    for name, value in pairs:
-        if name not in RESPONSE_HEADERS:
-            allowed = ", ".join(sorted(RESPONSE_HEADERS))
-            raise Denied("key_malformed", f"Its claim `response` may set {allowed}.")
-        if UNSAFE_IN_HEADER.search(value):
-            raise Denied("key_malformed", f"Its claim `response`: the value of {name} has a control character.")
-    return pairs
