@@ -58,6 +58,8 @@ def test_a_large_file_and_a_folder_in_step(aws: Aws, bucket: str, tmp_path: Path
     (tmp_path / "up/deep").mkdir(parents=True)
     (tmp_path / "up/large").write_bytes(os.urandom(9 * 2**20))  # beyond 8 MiB it goes in parts
     (tmp_path / "up/deep/small ä.txt").write_text("small")
+    for file in ("large", "deep/small ä.txt"):
+        os.utime(tmp_path / "up" / file, (10**9, 10**9))  # lists are in whole seconds, and sync goes by who is younger
     aws("s3", "mb", f"s3://{bucket}")
     aws("s3", "sync", "up", f"s3://{bucket}/tree")
     assert aws("s3", "sync", "up", f"s3://{bucket}/tree").stdout == ""

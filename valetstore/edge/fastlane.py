@@ -12,7 +12,6 @@ object's state are asked each time; another key ring, other settings or another 
 Rule 4: while a use is being logged, the connection holds what comes next back.
 """
 
-import asyncio
 import logging
 import re
 import time
@@ -20,20 +19,17 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD
 
 from valetstore.audit import Audit
 from valetstore.config import Limits
 from valetstore.edge.arrival import Arrivals
 from valetstore.edge.cors import Cors
-from valetstore.edge.exchange import Exchange, Shown
+from valetstore.edge.exchange import Exchange
 from valetstore.edge.lane_memory import HEAD_BYTES_MAX, KEY_MARK, Client, Known, LaneMemory, page_of
+from valetstore.edge.lane_speaker import Speaker, Turn
 from valetstore.edge.protocol import GatewayProtocol
-from valetstore.edge.replies import Header, Reply, date_now
+from valetstore.edge.replies import Header
 from valetstore.edge.request_id import new_request_id
-from valetstore.edge.served import SAFETY, download_headers
-from valetstore.edge.story import Story
-from valetstore.edge.template import head_of
 from valetstore.errors import Denied
 from valetstore.gateway import Gateway
 from valetstore.grants.grant import Admission, Grant
@@ -50,25 +46,12 @@ log = logging.getLogger(__name__)
 WAYS: Final = ("head", "page", "fields")
 """What was known of a request that the lane answered: all, all but its key, or all but its first line."""
 
-VIEWS_MAX: Final = 8
-"""Heads that are kept with one state of an object."""
-
 _LINE: Final = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9!$&'()*+,./:;=?@_~%-]*) HTTP/1\.1")
 
 
 class _Arriving(NamedTuple):
     message: RawRequestMessage
     protocol: GatewayProtocol
-
-
-class _Turn(NamedTuple):
-    """One request that is being answered."""
-
-    connection: GatewayProtocol
-    data: bytes
-    begun: tuple[Exchange, Story]
-    admission: Admission
-    small: Small
 
 
 class FastLane:
@@ -92,13 +75,10 @@ class FastLane:
         self._arrivals = arrivals
         self._gateway = gateway
         self._store = store
-        self._cors = cors
         self._audit = audit
         self._metrics = metrics
-        self._hsts = hsts
-        self._limits = limits
         self._memory = LaneMemory(gateway, bytes_max)
-        self._draining: set[asyncio.Task[None]] = set()
+        self._speaker = Speaker(audit, metrics, cors, hsts, limits)
         self._served = served
 
     # --- answering ---------------------------------------------------------------------------------
@@ -142,13 +122,8 @@ class FastLane:
             return False
         if small is None or small.body is None:
             return False
-        self._answer(_Turn(connection, data, self._begin(connection, message, began), admission, small))
+        self._answer(Turn(connection, data, self._speaker.begin(connection, message, began), admission, small))
         return True
-
-    def _begin(self, connection: GatewayProtocol, message: RawRequestMessage, began: float) -> tuple[Exchange, Story]:
-        exchange = Exchange(message, EMPTY_PAYLOAD, connection, None, None)
-        exchange.started = began
-        return exchange, Story(self._audit, self._metrics, exchange, new_request_id())
 
     def _again(self, connection: GatewayProtocol, known: Known) -> bool:
         """Whether this head could be answered as it was."""
@@ -213,9 +188,9 @@ class FastLane:
         admission: Admission,
         small: Small,
         began: float,
-    ) -> _Turn:
+    ) -> Turn:
         message = message._replace(path=admission.inbound.target.decode())
-        return _Turn(connection, data, self._begin(connection, message, began), admission, small)
+        return Turn(connection, data, self._speaker.begin(connection, message, began), admission, small)
 
     def _told_of_page(
         self,
@@ -264,16 +239,16 @@ class FastLane:
             answer.tell(self._audit, self._metrics, request_id, who, inbound.now, began)
             connection.go_on()
             return True
-        exchange, story = self._begin(connection, known.message, began)
+        exchange, story = self._speaker.begin(connection, known.message, began)
         exchange.status, exchange.bytes_out, exchange.head_sent_at = 200, answer.body_bytes, time.monotonic()
         story.request_id = request_id
         story.arrived(inbound)
         story.learned(admission)
         story.admitted()
-        self._drain(connection, exchange, story)
+        self._speaker.drain(connection, exchange, story)
         return True
 
-    def _answer(self, turn: _Turn) -> None:
+    def _answer(self, turn: Turn) -> None:
         """Answer what was admitted now; once its use is durable, where it has a limited number."""
         if turn.admission.use is None:
             self._speak(turn)
@@ -288,7 +263,7 @@ class FastLane:
         except Denied as denied:
             told(denied)
 
-    def _told(self, turn: _Turn, denied: Denied | None) -> None:
+    def _told(self, turn: Turn, denied: Denied | None) -> None:
         """The use is taken, or not: what is to be refused, the general way refuses."""
         if denied is None:
             try:
@@ -308,74 +283,11 @@ class FastLane:
         story.refused(denied)
         story.over()
 
-    def _speak(self, turn: _Turn) -> None:
-        """What `Handler` does with a reply that is ready."""
-        connection, (exchange, story), admission = turn.connection, turn.begun, turn.admission
-        story.arrived(admission.inbound)
-        story.learned(admission)
-        story.admitted()
-        try:
-            self._write(connection, exchange, story.request_id, admission, turn.small)
-        except Exception as error:  # the replay set, which has told of the use, must hear of none
-            if not isinstance(error, ConnectionError):
-                log.exception("request %s failed while it was answered", story.request_id)
-            exchange.abort()
-            story.cut(error)
-        else:
+    def _speak(self, turn: Turn) -> None:
+        exchange = self._speaker.speak(turn)
+        if exchange.shown is not None:
             self._served["fields"] += 1
-            info, message = turn.small.info, exchange.message
-            exchange.shown = Shown(admission.inbound, message, admission, info, story.request_id, story.retell)
-            if connection.writing_paused:
-                self._drain(connection, exchange, story)
-                return
-        self._finish(connection, exchange, story)
-        self._memory.note(turn.data, exchange)
-
-    def _finish(self, connection: GatewayProtocol, exchange: Exchange, story: Story) -> None:
-        connection.end()
-        story.over()
-        connection.go_on(keep_alive=exchange.keep_alive)
-
-    def _drain(self, connection: GatewayProtocol, exchange: Exchange, story: Story) -> None:
-        """Wait for a client that does not take its answer at once, as the general way does."""
-        connection.hold()
-        task = asyncio.get_running_loop().create_task(self._drained(connection, exchange, story))
-        self._draining.add(task)
-        task.add_done_callback(self._draining.discard)
-
-    async def _drained(self, connection: GatewayProtocol, exchange: Exchange, story: Story) -> None:
-        limits = self._limits
-        try:
-            await connection.drained(limits.rate_grace_seconds, limits.download_bytes_per_second_min)
-        except (ConnectionError, Denied) as error:
-            exchange.abort()
-            story.cut(error)
-        finally:
-            self._finish(connection, exchange, story)
-
-    def _write(
-        self, connection: GatewayProtocol, exchange: Exchange, request_id: str, admission: Admission, small: Small
-    ) -> None:
-        """Head and body, whole. Raises ConnectionError."""
-        inbound, response, body = admission.inbound, admission.grant.response, small.body or b""
-        common = self._hsts + self._cors.headers(inbound) if inbound.tls else self._cors.headers(inbound)
-        # All that the head depends on, beside the object's state.
-        place = (inbound.method, response, tuple(common))
-        head = None if connection.is_closing else small.views.get(place)
-        if head is not None:
-            exchange.head = head.fill(request_id.encode(), date_now())
-            exchange.write_head(exchange.head, body if inbound.method == "GET" else b"")
-            exchange.status = 200
-            exchange.bytes_out = len(body) if inbound.method == "GET" else 0
-            return
-        headers = download_headers(small.info, admission.grant)
-        if inbound.method == "HEAD":
-            reply = Reply(200, headers, described_bytes=len(body))
-        else:
-            reply = Reply(200, headers, body)
-        reply.write(exchange, [("X-Request-Id", request_id), *SAFETY, *common])
-        if exchange.keep_alive and len(small.views) < VIEWS_MAX:
-            small.views[place] = head_of(exchange.head, request_id)
+            self._memory.note(turn.data, exchange)
 
     def learn(self, data: bytes, exchange: Exchange) -> None:
         """See `protocol.Lane`."""
