@@ -210,6 +210,12 @@ class Inbound:
             return None
         return (values[0] if len(values) == 1 else b", ".join(values)).decode("latin-1")
 
+    def headers_but(self, names: Set[bytes]) -> list[tuple[bytes, ...]]:
+        """Every header that is none of these, sorted: its name in lower case, then its values in order, as they came."""
+        found = [(name, *values) for name, values in self._by_name.items() if name not in names]
+        found.sort()
+        return found
+
     @property
     def header_names(self) -> KeysView[bytes]:
         """The names of all headers, each in lower case."""

@@ -65,8 +65,6 @@ def covered_by_request(
     left out; cookies count among them unless they are the key.
     """
     unread: frozenset[bytes] = frozenset() if every_header else _UNREAD_BESIDE_COOKIES if cookies else _UNREAD
-    headers = [(name, *inbound.raw_values(name)) for name in inbound.header_names if name not in unread]
-    headers.sort()
     return (
         credential.carrier,
         credential.text,
@@ -74,5 +72,5 @@ def covered_by_request(
         inbound.target,
         inbound.host,
         inbound.tls,
-        tuple(headers),
+        tuple(inbound.headers_but(unread)),
     )

@@ -93,7 +93,7 @@ class S3:
         """
         if credential.carrier != "query" or inbound.form is not None:
             return None
-        if not (inbound.names.isdisjoint(_FOR_ONCE) and inbound.header_names.isdisjoint(_FOR_ONCE_RAW)):
+        if not inbound.names.isdisjoint(_FOR_ONCE) or not _FOR_ONCE_RAW.isdisjoint(inbound.further_names):
             return None
         # One that is written in another way counts as more; one that is there twice is refused, whatever the headers.
         host_alone = credential.text == "v2" or _HOST_ALONE in inbound.raw_query
