@@ -6,6 +6,7 @@ Rule 3: small downloads are asked for by wrk where it is installed, else by the 
 it is the same for all lanes.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -85,7 +86,8 @@ class Turn:
             return Job(
                 door.server.host, door.port, "GET", [door.target("GET", path, 0)], [200], seconds, self.connections
             )
-        wanted = self.connections + int(self._per_second * FRESH_MARGIN * max(1.0, seconds))
+        # wrk counts in whole seconds.
+        wanted = self.connections + int(self._per_second * FRESH_MARGIN * math.ceil(seconds))
         targets = [door.target("GET", path, number) for number in range(wanted)]
         return Job(door.server.host, door.port, "GET", targets, [200], seconds, self.connections, once=True)
 

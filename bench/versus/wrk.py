@@ -21,7 +21,8 @@ PACKAGE: Final = "Debian's `wrk`"
 _GRACE_SECONDS: Final = 30
 _SCRIPT: Final = """
 -- %(about)s
-local requests, count, used = {}, 0, 0
+local requests, count = {}, 0
+used = 0 -- global, for `done` to ask the thread for
 function setup(thread) running = thread end
 function init(args)
   for target in io.lines("%(targets)s") do

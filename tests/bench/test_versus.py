@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from bench import results
-from bench.load import Load
+from bench.load import Job, Load
 from bench.process import Daemon
 from bench.results import Cell, Goal, Lane, NotResults, Results, Round
 from bench.table import Spread
-from bench.versus import doors, matrix, nginx, scaling, seaweedfs, tables
+from bench.versus import doors, matrix, nginx, scaling, seaweedfs, tables, wrk
 from bench.versus.doors import Door, Stage
 from bench.versus.ratios import goals_of, ratios_of
 
@@ -154,6 +154,18 @@ def status(server: nginx.Nginx, target: str, method: str = "GET") -> int:
         answer = connection.getresponse()
         answer.read()
         return answer.status
+
+
+def test_wrk_tells_when_there_were_too_few_keys_that_open_once(linked: nginx.Nginx) -> None:
+    """It begins with the first again: refusals of those would be taken for a fault of the server."""
+    binary = wrk.find()
+    if binary is None:
+        pytest.skip(f"needs {wrk.PACKAGE}")
+    targets = [linked.target("GET", "/bench/x", number) for number in range(3)]
+    job = Job(linked.host, linked.port, "GET", targets, [200], 1, connections=2, once=True)
+    with pytest.raises(wrk.KeysUsedUp) as told:
+        wrk.Wrk(binary).run(job)
+    assert told.value.used > len(targets)
 
 
 def test_nginx_opens_by_its_links_and_by_nothing_else(linked: nginx.Nginx) -> None:
