@@ -211,7 +211,7 @@ class Inbound:
         return (values[0] if len(values) == 1 else b", ".join(values)).decode("latin-1")
 
     def headers_but(self, names: Set[bytes]) -> list[tuple[bytes, ...]]:
-        """Every header that is none of these, sorted: its name in lower case, then its values in order, as they came."""
+        """Every header that is none of these, sorted: its name in lower case, and its values in order, as they came."""
         found = [(name, *values) for name, values in self._by_name.items() if name not in names]
         found.sort()
         return found
