@@ -134,12 +134,7 @@ class Gateway:
         if pasted is None:
             intent, proof = self._prove(inbound)
         else:
-            self.check_source(inbound)
-            try:
-                proof = prove(pasted, self.schemes, self.keys, inbound.now)
-            except Denied:
-                self._count(inbound)
-                raise
+            proof = self._counted(inbound, lambda: prove(pasted, self.schemes, self.keys, inbound.now))
             intent = Intent("admin", inbound.path)
         grant = proof.grant.narrowed_by(proof.limits)
         try:
@@ -192,12 +187,7 @@ class Gateway:
         except Denied as denied:
             raise denied.because(dialect=scheme.name) from None
         try:
-            self.check_source(inbound)
-            try:
-                proof = self.proofs.prove(inbound, credential, self.keys, intent)
-            except Denied:
-                self._count(inbound)
-                raise
+            proof = self._counted(inbound, lambda: self.proofs.prove(inbound, credential, self.keys, intent))
         except Denied as denied:
             raise denied.because(dialect=scheme.name, operation=intent.operation) from None
         return intent, proof
@@ -207,10 +197,15 @@ class Gateway:
         if inbound.peer is not None:
             self.budgets.check(address_group(inbound.peer), inbound.now)
 
-    def _count(self, inbound: Inbound) -> None:
-        """A verification has failed: it counts against its address, which is refused once there were too many."""
-        if inbound.peer is not None:
-            self.budgets.failed(address_group(inbound.peer), inbound.now)
+    def _counted(self, inbound: Inbound, verify: Callable[[], Proof]) -> Proof:
+        """A verification that counts against its address where it fails, which is refused once there were too many."""
+        self.check_source(inbound)
+        try:
+            return verify()
+        except Denied:
+            if inbound.peer is not None:
+                self.budgets.failed(address_group(inbound.peer), inbound.now)
+            raise
 
     async def _look(self, use: Use, charges: Sequence[Charge], now: float) -> None:
         try:

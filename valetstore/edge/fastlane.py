@@ -101,6 +101,10 @@ class FastLane:
             known = self._memory.page(text)
             if known is not None and known.origin == connection.origin and self._is_valid(known):
                 return self._by_page(connection, data, key, known)
+        return self._by_fields(connection, data)
+
+    def _by_fields(self, connection: GatewayProtocol, data: bytes) -> bool:
+        """Another line over fields that are known: read and judged like any, and answered from memory."""
         end = data.find(b"\r\n")
         fields = self._memory.fields(data[end:])
         line = _LINE.fullmatch(data, 0, end) if fields is not None else None

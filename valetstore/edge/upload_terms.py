@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from valetstore.conditions import Conditions
+from valetstore.conditions import NONE, Conditions
 from valetstore.edge.call import Call
 from valetstore.errors import Denied
 from valetstore.grants.grant import Grant, Intent, Use
@@ -59,7 +59,7 @@ def terms_of(
     reservation: Reservation | None,
     *,
     seconds_max: int | None = None,
-    conditions: Conditions = Conditions(),  # noqa: B008 - a frozen value
+    conditions: Conditions = NONE,
     digests: tuple[tuple[str, bytes], ...] = (),
 ) -> bytes:
     """What the key of this request asks of the upload that it begins, which a dialect may end sooner than others."""

@@ -13,22 +13,11 @@ from valetstore.encoding import UNSAFE_IN_HEADER, holds_all, strict_json
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.grants.grant import Budget, Grant, Network, Operation, Scope
 from valetstore.grants.networks import parse_networks
+from valetstore.grants.overrides import RESPONSE_HEADERS
 from valetstore.keys.ring import check_type_pattern
 
 NATIVE: Final = "native"
 """The dialect's name."""
-
-RESPONSE_HEADERS: Final = frozenset(
-    {
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "content-type",
-        "expires",
-    }
-)
-"""What the `response` claim may set on a download."""
 
 _HEX_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)

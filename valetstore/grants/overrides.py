@@ -3,17 +3,19 @@
 from collections.abc import Iterable
 from typing import Final
 
-OVERRIDES: Final = {
-    f"response-{name}": name
-    for name in (
+RESPONSE_HEADERS: Final = frozenset(
+    {
         "cache-control",
         "content-disposition",
         "content-encoding",
         "content-language",
         "content-type",
         "expires",
-    )
-}
+    }
+)
+"""What a key of any dialect may set on a download."""
+
+OVERRIDES: Final = {f"response-{name}": name for name in sorted(RESPONSE_HEADERS)}
 """Query parameters that set a download's headers, where they are signed."""
 
 

@@ -13,7 +13,7 @@ import stat
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from valetstore.conditions import ANY, Conditions, Outcome
+from valetstore.conditions import ANY, NONE, Conditions, Outcome
 from valetstore.errors import Denied
 from valetstore.storage import metadata
 from valetstore.storage.beneath import open_file, open_folder
@@ -113,7 +113,7 @@ class Naming:
     def _put(self, sealed: "_Sealed", target: Target, folder: int, conditions: Conditions) -> tuple[bool, str]:
         """Whether no object was replaced, and the spill of the one that was."""
         # Most uploads have no conditions and are new: no lock, no look. (A quota must know what is replaced.)
-        if conditions == _UNCONDITIONAL and target.root.quota is None:
+        if conditions == NONE and target.root.quota is None:
             with suppress(_NameTaken):
                 return self._link(sealed, target, folder), ""
         with self._locks.of(target.root.bucket, target.name):
@@ -184,7 +184,7 @@ class _NameTaken(Exception):  # noqa: N818 - not an error: look again
 def _judge(folder: int, target: Target, conditions: Conditions, *, for_removal: bool = False) -> os.stat_result | None:
     """The present object, None where there is none. Raises `precondition_failed`, `conflict`."""
     state = _present(folder, target.entry, folder_is_none=for_removal)
-    if state is None or conditions == _UNCONDITIONAL:
+    if state is None or conditions == NONE:
         _proceed(conditions, None, None)
         return state
     fd, state = open_file(folder, os.fsdecode(target.entry))
@@ -194,9 +194,6 @@ def _judge(folder: int, target: Target, conditions: Conditions, *, for_removal: 
         os.close(fd)
     _proceed(conditions, info.etag, info.modified)
     return state
-
-
-_UNCONDITIONAL: Final = Conditions()
 
 
 def _proceed(conditions: Conditions, etag: str | None, modified: int | None) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from valetstore.conditions import Conditions
+from valetstore.conditions import NONE
 from valetstore.edge.azure.digests import Promised, crc64_header, md5_header
 from valetstore.edge.azure.heads import conditions_of, refuse_unserved, refuse_versions
 from valetstore.edge.azure.voice import header_invalid
@@ -40,7 +40,7 @@ async def put_block(call: Call) -> Reply:
     inbound, admission, services = call.inbound, call.admission, call.services
     refuse_unserved(inbound)
     refuse_versions(inbound)
-    if conditions_of(inbound) != Conditions():
+    if conditions_of(inbound) != NONE:
         raise Denied("parameter_invalid", "A block has no state yet.").saying("ConditionHeadersNotSupported")
     label = block_id(inbound.parameter("blockid"))
     length = admission.intent.length
@@ -50,7 +50,7 @@ async def put_block(call: Call) -> Reply:
     whole = BodyRules.of(admission, services.config.limits.upload_bytes_max)
     rules = msgspec.structs.replace(whole, length_min=1)
     most = WAITING_WHOLES * whole.length_max
-    await refuse_early(services.store, admission, Conditions())
+    await refuse_early(services.store, admission, NONE)
     digests: dict[str, bytes] = {}
 
     def describe(found: Mapping[str, bytes], _trailers: Mapping[str, str]) -> Metadata:

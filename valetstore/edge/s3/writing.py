@@ -5,7 +5,7 @@ from functools import partial
 
 import msgspec
 
-from valetstore.conditions import Conditions, Outcome
+from valetstore.conditions import NONE, Conditions, Outcome
 from valetstore.edge.call import Call
 from valetstore.edge.receive import BodySource
 from valetstore.edge.replies import Reply
@@ -85,7 +85,7 @@ async def delete_object(call: Call) -> Reply:
         if wanted != NOTHING and info is not None:
             conditions = msgspec.structs.replace(conditions, if_match=(info.etag,))
         # An object that comes only now was not asked about: what has conditions does not touch it.
-        if info is not None or (conditions == Conditions() and wanted == NOTHING):
+        if info is not None or (conditions == NONE and wanted == NOTHING):
             await services.store.delete(admission, conditions, partial(services.recheck, admission))
         await lease.commit()
     return Reply(204)
