@@ -1,6 +1,8 @@
 """ProofMemory: to remember keys changes no verdict, in whichever order they come, and takes no more room than given."""
 
-from typing import Any, Final
+from collections.abc import Hashable
+from contextlib import suppress
+from typing import Any, Final, cast
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from valetstore.grants.grant import Proof
 from valetstore.grants.memory import ProofMemory
 from valetstore.grants.native import Audience, Native, sign
 from valetstore.grants.recognise import recognise
-from valetstore.grants.scheme import Scheme
+from valetstore.grants.scheme import Carrier, Credential, Scheme
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
 
@@ -126,3 +128,81 @@ def test_another_setting_is_another_scheme() -> None:
     with pytest.raises(Denied) as caught:
         memory.prove(inbound, credential, ring(), credential.scheme.intent(inbound))
     assert caught.value.code == "key_malformed"
+
+
+class Asked:
+    """A scheme that counts how often it was asked what a verification goes by."""
+
+    def __init__(self, scheme: Scheme) -> None:
+        self._scheme = scheme
+        self.count = 0
+
+    def covered(self, inbound: Inbound, credential: Credential) -> Hashable | None:
+        """Counted."""
+        self.count += 1
+        return self._scheme.covered(inbound, credential)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scheme, name)
+
+
+def asked_for(memory: ProofMemory, asked: Asked, inbound: Inbound, carrier: Carrier = "query") -> int:
+    """How often the scheme was asked by this request, whose key it holds for good."""
+    before = asked.count
+    credential = recognise(inbound, schemes())._replace(scheme=cast(Scheme, asked), carrier=carrier)
+    with suppress(Denied):
+        memory.prove(inbound, credential, ring(), credential.scheme.intent(inbound))
+    return asked.count - before
+
+
+def is_kept_in_its_url(kind: str) -> bool:
+    """Whether its key stands in the query and may be remembered."""
+    inbound = held()[kind].inbound
+    proof = outcome(inbound, ring())
+    is_kept = isinstance(proof, Proof) and proof.grant.uses is None and kind not in FOR_ONCE
+    return is_kept and recognise(inbound, schemes()).carrier == "query" and not writes_once(inbound)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if is_kept_in_its_url(kind)])
+def test_the_very_same_request_is_not_read_again_and_any_other_is(kind: str) -> None:
+    """Where one thing of it differs, the scheme says what that means."""
+    one = held()[kind]
+    memory, asked = ProofMemory(4), Asked(recognise(one.inbound, schemes()).scheme)
+    assert [asked_for(memory, asked, one.inbound) for _ in range(4)] == [1, 1, 0, 0]
+    others = [
+        one._replace(method="HEAD" if one.method == "GET" else "GET"),
+        one._replace(target=one.target + b"&more"),
+        one._replace(tls=not one.tls),
+        one._replace(headers=(*one.headers, (b"X-More", b"1"))),
+        one._replace(headers=((b"Host", b"other.example.org"),)),
+    ]
+    assert [asked_for(memory, asked, other.inbound) for other in others if other != one] == [1] * len(others)
+    other_host = Inbound(one.method, one.target, one.headers, now=NOW, tls=one.tls, host="other.example.org")
+    assert asked_for(memory, asked, other_host) == 1
+    assert asked_for(memory, asked, one.inbound.with_form(())) == 1
+
+
+def test_a_key_in_a_header_is_not_compared_with_those_before() -> None:
+    """How long that takes would tell how much of a guess is right."""
+    inbound = native()
+    memory, asked = ProofMemory(4), Asked(recognise(inbound, schemes()).scheme)
+    assert [asked_for(memory, asked, inbound, "header") for _ in range(4)] == [1] * 4
+
+
+def test_a_request_with_long_headers_is_read_each_time() -> None:
+    """So that an entry is never larger than it is reckoned at."""
+    good = native()
+    for headers in (((b"A", b"x" * 2_000),), tuple((b"N%d" % number, b"") for number in range(40))):
+        memory, asked = ProofMemory(4), Asked(recognise(good, schemes()).scheme)
+        inbound = Inbound(good.method, good.target, headers, now=NOW)
+        assert [asked_for(memory, asked, inbound) for _ in range(4)] == [1] * 4
+
+
+def test_requests_that_are_kept_beside_proofs_make_room_too() -> None:
+    """The longest kept goes first."""
+    memory, requests = ProofMemory(2), [native(jti=str(number)) for number in range(3)]
+    asked = Asked(recognise(requests[0], schemes()).scheme)
+    for inbound in (requests[0], requests[0], requests[1], requests[1], requests[2], requests[2]):
+        asked_for(memory, asked, inbound)
+    assert [asked_for(memory, asked, inbound) for inbound in (requests[2], requests[1])] == [0, 0]
+    assert asked_for(memory, asked, requests[0]) == 1

@@ -3,24 +3,35 @@
 Rule 1: a proof is found again only by everything that its verification depended on: the scheme with its settings, what
 the scheme says its signature covers (`Scheme.covered`), and the very key ring. Another ring, and all is forgotten.
 Rule 2: only the proof is remembered. Time, revocation, source and uses are judged each time, from the request.
-Rule 3: a key of limited use is not remembered: it does not come again. Nor is a signature of one request that writes:
+Rule 3: a request that is, to the byte, the one that a proof was found for last needs no such reading. Only where its
+key is in its URL, which is found by its hash: no secret is compared with another, from which its time could tell.
+Rule 4: a key of limited use is not remembered: it does not come again. Nor is a signature of one request that writes:
 few send the same object to the same URL twice, and what is read again and again should not make room for it.
 """
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Final
+from typing import Final, TypeVar
 
 from valetstore.grants.grant import Intent, Proof
 from valetstore.grants.scheme import Credential, Scheme
-from valetstore.inbound import Inbound
+from valetstore.inbound import Headers, Inbound
 from valetstore.keys.ring import KeyRing
 
-PROOF_BYTES: Final = 4_096
-"""What one remembered proof is reckoned at: a grant, and the text that it is found by."""
+PROOF_BYTES: Final = 6_144
+"""What one remembered proof is reckoned at: a grant, the text that it is found by, and the request it was found for."""
 
 _TEXT_BYTES_MAX: Final = 2_048
 """A key with a longer text, or in a longer request line, is verified each time."""
+_HEADERS_MAX: Final = 16
+_HEADERS_BYTES_MAX: Final = 1_024
+"""A request with more of them is not kept beside its proof."""
+
+_Request = tuple[Credential, str, str, bool, Headers]
+"""All of a request that a verification may read beside its target: see `_request_of`."""
+
+_Place = TypeVar("_Place", bound=Hashable)
+_Found = TypeVar("_Found")
 
 
 class ProofMemory:
@@ -30,35 +41,52 @@ class ProofMemory:
         self._entries_max = entries_max
         self._keys: KeyRing | None = None
         self._proofs: OrderedDict[tuple[Scheme, Hashable], Proof] = OrderedDict()
+        self._met: OrderedDict[bytes, tuple[_Request, Proof]] = OrderedDict()  # by target
 
     def __len__(self) -> int:
         return len(self._proofs)
 
     def prove(self, inbound: Inbound, credential: Credential, keys: KeyRing, intent: Intent) -> Proof:
         """The proof of a credential by this ring, met before or verified now. Raises as `Scheme.verify`."""
+        if keys is not self._keys:
+            self._proofs.clear()
+            self._met.clear()
+            self._keys = keys
+        met = self._met.get(inbound.target)
+        if met is not None and met[0] == _request_of(inbound, credential) and inbound.form is None:
+            return met[1]
         scheme = credential.scheme
         is_long = len(credential.text) > _TEXT_BYTES_MAX or len(inbound.target) > _TEXT_BYTES_MAX
         is_for_once = scheme.signs_method and intent.operation == "write"
         covered = None if is_long or is_for_once else scheme.covered(inbound, credential)
         if covered is None:
             return scheme.verify(inbound, credential, keys, intent)
-        if keys is not self._keys:
-            self._proofs.clear()
-            self._keys = keys
         place = (scheme, covered)
         proof = self._proofs.get(place)
         if proof is None:
             proof = scheme.verify(inbound, credential, keys, intent)
             if proof.body is None and not _is_limited(proof):
-                self._remember(place, proof)
+                self._remember(self._proofs, place, proof)
+        elif credential.carrier == "query" and _is_short(inbound.headers):
+            self._remember(self._met, inbound.target, (_request_of(inbound, credential), proof))
         return proof
 
-    def _remember(self, place: tuple[Scheme, Hashable], proof: Proof) -> None:
-        if len(self._proofs) >= self._entries_max:
+    def _remember(self, memory: OrderedDict[_Place, _Found], place: _Place, found: _Found) -> None:
+        if len(memory) >= self._entries_max and place not in memory:
             if not self._entries_max:
                 return
-            self._proofs.popitem(last=False)
-        self._proofs[place] = proof
+            memory.popitem(last=False)
+        memory[place] = found
+
+
+def _request_of(inbound: Inbound, credential: Credential) -> _Request:
+    """What `Scheme.covered` may read beside target and form; where all three are the same, so is what it says."""
+    return credential, inbound.method, inbound.host, inbound.tls, inbound.headers
+
+
+def _is_short(headers: Headers) -> bool:
+    few = len(headers) <= _HEADERS_MAX
+    return few and sum(len(name) + len(value) for name, value in headers) <= _HEADERS_BYTES_MAX
 
 
 def _is_limited(proof: Proof) -> bool:
