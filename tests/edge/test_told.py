@@ -80,7 +80,7 @@ def exchange_of(peer: Any) -> Exchange:
     """An exchange with nothing but this at its other end."""
     peer.is_closing = Closing()
     peer.is_over = False
-    return Exchange(peer, peer, peer, peer, peer)
+    return Exchange(peer, peer, peer)
 
 
 class Closing:

@@ -1,7 +1,7 @@
 """Exchange: one request on one connection, as the edge works with it.
 
-This is what aiohttp's protocol is told to make of a parsed head (its `request_factory`): the raw message,
-the body stream, and the transport. It carries no verdict; whether a request was let in is an Admission.
+This is what the connection makes of a parsed head: the raw message, the body stream, and the transport. It carries no
+verdict; whether a request was let in is an Admission.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 
@@ -124,14 +123,7 @@ class Exchange:
     `status`, `bytes_in`, `bytes_out` and `head_sent_at` grow as the answer does; the audit reads them.
     """
 
-    def __init__(
-        self,
-        message: RawRequestMessage,
-        body: StreamReader,
-        protocol: Connection,
-        _writer: AbstractStreamWriter | None,
-        task: "asyncio.Task[None] | None",
-    ) -> None:
+    def __init__(self, message: RawRequestMessage, body: StreamReader, protocol: Connection) -> None:
         self.message = message
         self.body = body
         self.protocol = protocol
@@ -151,8 +143,6 @@ class Exchange:
         self.form: FormReader | None = None
         # Where an upgrade is asked for, the parser lets go of what follows; it has to come on a new connection.
         self.keep_alive = not message.should_close and not message.upgrade
-        # aiohttp's protocol expects these two of what its request factory makes.
-        self._task: asyncio.Task[None] | None = task
         protocol.begin(self)
 
     @property
@@ -192,18 +182,9 @@ class Exchange:
         set_exception: Any = self.body.set_exception
         set_exception(lost)
 
-    def _finish(self) -> None:
-        """aiohttp: the answer is about to be sent. There is nothing to clean up."""
-
 
 class Answered:
-    """What a handler returns to aiohttp's protocol: the answer is out, only keep-alive is left to say."""
+    """What a handler returns to the connection: the answer is out, only keep-alive is left to say."""
 
     def __init__(self, keep_alive: bool) -> None:
         self.keep_alive = keep_alive
-
-    async def prepare(self, _exchange: Exchange) -> None:
-        """Nothing is left to send."""
-
-    async def write_eof(self) -> None:
-        """Nothing is left to send."""

@@ -56,7 +56,7 @@ class Speaker:
 
     def begin(self, connection: GatewayProtocol, message: RawRequestMessage, began: float) -> tuple[Exchange, Story]:
         """A request is taken up; `began` is monotonic."""
-        exchange = Exchange(message, EMPTY_PAYLOAD, connection, None, None)
+        exchange = Exchange(message, EMPTY_PAYLOAD, connection)
         exchange.started = began
         return exchange, Story(self._audit, self._metrics, exchange, new_request_id())
 

@@ -20,10 +20,13 @@ import socket
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 
-from valetstore.edge.exchange import Answered, Exchange
+from valetstore.edge.exchange import Exchange
 from valetstore.edge.framing import PIECE_BYTES, Framing
+from valetstore.edge.in_turn import InTurn
 from valetstore.edge.parsing import new_parser
 from valetstore.edge.progress import reset, taken
 from valetstore.edge.replies import problem
@@ -83,7 +86,7 @@ class Desk(Protocol):
         """None where all requests go the general way."""
 
 
-class GatewayProtocol(RequestHandler):
+class GatewayProtocol(InTurn):
     """One connection of the gateway."""
 
     __slots__ = (
@@ -470,22 +473,23 @@ class GatewayProtocol(RequestHandler):
             async with asyncio.timeout(seconds):
                 await self._gone
 
-    def handle_error(
-        self,
-        request: Any,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> Any:
-        """aiohttp could not parse the request: answer, with one bounded line for the operator.
+    def take_up(self, message: RawRequestMessage, body: StreamReader) -> Exchange:
+        """See InTurn."""
+        return Exchange(message, body, self)
+
+    async def tell_malformed(self, error: _ErrInfo) -> None:
+        """Answer, let the client read it, and write one bounded line for the operator.
 
         The client's bytes are not echoed, and there is no traceback: this is the client's fault, not ours.
         """
-        kind = type(exc).__name__
-        too_large = kind in {"LineTooLong", "TooManyHeaders"} or "Too many headers" in str(message)
+        kind = type(error.exc).__name__
+        too_large = kind in {"LineTooLong", "TooManyHeaders"} or "Too many headers" in error.message
         denied = Denied("headers_too_large" if too_large else "request_malformed")
         log.info("%s: %s from %s", denied.code, kind, self.address or "a Unix socket")
-        return _Unparsed(self, self._refusal(denied))
+        refusal = self._refusal(denied)
+        if self.transport is not None:
+            self.transport.write(refusal)
+            await self.linger(LINGER_SECONDS)
 
     def _bound_framing(self, count: int, is_new: bool) -> None:
         """After `count` bytes were parsed: hold the newest chunked body to its bound."""
@@ -542,19 +546,3 @@ class GatewayProtocol(RequestHandler):
         if transport.can_write_eof():
             transport.write_eof()
         self._loop.call_later(linger_seconds, transport.close)
-
-
-class _Unparsed(Answered):
-    """The answer to what was not HTTP: written when aiohttp comes to send it."""
-
-    def __init__(self, protocol: GatewayProtocol, refusal: bytes) -> None:
-        super().__init__(keep_alive=False)
-        self._protocol = protocol
-        self._refusal = refusal
-
-    async def prepare(self, _exchange: Exchange) -> None:
-        """Write head and body at once, and let the client read them."""
-        transport = self._protocol.transport
-        if transport is not None:
-            transport.write(self._refusal)
-            await self._protocol.linger(LINGER_SECONDS)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from aiohttp import web
@@ -43,8 +44,7 @@ class Server:
         self._tls = tls
         self.handler = handler
         call: Any = self._handle
-        make: Any = Exchange
-        self._manager = web.Server(call, request_factory=make)
+        self._manager = web.Server(call)
         self._acceptors: list[Acceptor] = []
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -92,9 +92,9 @@ class Server:
         connecting = any(acceptor.connecting for acceptor in self._acceptors)
         return len(self._book) > 0 or (connecting and seconds < IDLE_SECONDS)
 
-    async def _handle(self, exchange: Exchange) -> Answered:
+    def _handle(self, exchange: Exchange) -> Coroutine[None, None, Answered]:
         # Looked up each time: a reload swaps the handler, and connections stay.
-        return await self.handler(exchange)
+        return self.handler(exchange)
 
     def _protocol(self) -> GatewayProtocol:
         return GatewayProtocol(

@@ -1,0 +1,93 @@
+"""Requests of one connection, answered in turn by the connection's own task.
+
+aiohttp begins another task for each of them, and a writer that nothing here writes to: some 15 us a request.
+
+Rule 1: only the turn is ours. Who waits, parses, keeps alive and shuts down is aiohttp's, and finds what its own turn
+would have left: which request is under way, and that there is one.
+Rule 2: handlers raise nothing but cancellation. What comes all the same ends the connection, and is logged.
+"""
+
+import asyncio
+from typing import Any
+
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
+
+from valetstore.edge.exchange import Answered, Exchange
+
+
+class InTurn(RequestHandler):
+    """aiohttp's protocol with a turn of its own; for request factories and handlers of Exchange and Answered."""
+
+    __slots__ = ()
+
+    async def start(self) -> None:
+        """Answer what is asked until the connection ends: see aiohttp's."""
+        while not self._force_close:
+            if not self._messages:
+                await self._asked()
+            message, body = self._messages.popleft()
+            self._make_room()
+            try:
+                answered = await self._answer(message, body)
+            except asyncio.CancelledError:
+                self.force_close()
+                raise
+            except Exception:
+                self.log_exception("Unhandled exception")
+                self.force_close()
+                return
+            if not body.is_eof():
+                self.close()
+            self._keepalive = answered.keep_alive
+            if not answered.keep_alive or self._close or self._force_close:
+                break
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            if self._keepalive_handle is None:
+                self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+
+    async def _asked(self) -> None:
+        """Wait for the next request; `close` cancels it."""
+        try:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _make_room(self) -> None:
+        """One less waits in line: the parser may go on, and so may the transport."""
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+
+    async def _answer(self, message: RawRequestMessage | _ErrInfo, body: StreamReader) -> Answered:
+        assert self._manager is not None
+        self._manager.requests_count += 1
+        self._request_in_progress = True
+        try:
+            if isinstance(message, _ErrInfo):
+                await self.tell_malformed(message)
+                return Answered(keep_alive=False)
+            handle: Any = self._request_handler
+            exchange: Any = self.take_up(message, body)
+            self._current_request = exchange
+            answered: Answered = await handle(exchange)
+            return answered
+        finally:
+            self._current_request, self._request_in_progress = None, False
+            if self._handler_waiter is not None:
+                self._handler_waiter.set_result(None)
+
+    def take_up(self, message: RawRequestMessage, body: StreamReader) -> Exchange:
+        """What the handler is given for a request."""
+        raise NotImplementedError
+
+    async def tell_malformed(self, error: _ErrInfo) -> None:
+        """Answer what the parser could not make a request of; it is the connection's last answer."""
+        raise NotImplementedError
