@@ -27,10 +27,13 @@ UNSENT_BYTES_MAX: Final = 256 * 1024
 """What may wait in the kernel before it is on the wire: a slow client holds this, not the megabytes of a socket's
 buffer. Several of the largest segments, or the cork below would wait for bytes that are never asked for."""
 
-UNSENT_BYTES_QUICK: Final = 1024 * 1024
+UNSENT_BYTES_QUICK: Final = 2 * 1024 * 1024
 """The same for a client that took the last piece within QUICK_SECONDS: it would find the kernel empty too often."""
 
 QUICK_SECONDS: Final = 0.01
+
+LOOKS: Final = 8
+"""A client that takes nothing is looked at so often within its grace: the kernel is asked, which no turn pays for."""
 
 FRESH_SECONDS: Final = 5.0
 """How long what a thread has read is taken to be in memory still."""
@@ -49,6 +52,7 @@ class Pump:
         "_done",
         "_end",
         "_exchange",
+        "_given_at",
         "_head",
         "_idle_since",
         "_is_streaming",
@@ -57,6 +61,7 @@ class Pump:
         "_pace",
         "_read_at",
         "_read_to",
+        "_seen_at",
         "_taken",
         "_timer",
         "_unsent",
@@ -74,7 +79,9 @@ class Pump:
         self._timer: asyncio.TimerHandle | None = None
         self._is_streaming = False
         self._unsent = 0
-        self._idle_since = 0.0  # when the last turn ended, and what the client had taken by then
+        self._given_at = 0.0
+        self._seen_at = -1  # when it was looked at last, how far it was; since when, and what the client had taken
+        self._idle_since = 0.0
         self._taken = 0
         self._read_at = 0.0  # when a thread has last read, and up to where
         self._read_to = 0
@@ -126,7 +133,7 @@ class Pump:
         if self._done.done():
             return await self._done
         loop.add_writer(self._out.fileno(), self._turn)
-        self._timer = loop.call_later(self._pace.grace_seconds, self._check)
+        self._timer = loop.call_later(self._pace.grace_seconds / LOOKS, self._look)
         try:
             await self._done
         finally:
@@ -135,27 +142,22 @@ class Pump:
 
     def _turn(self) -> None:
         """The socket takes bytes: give it the next piece."""
-        if self._is_streaming and self._idle_since:
-            is_quick = time.monotonic() - self._idle_since < QUICK_SECONDS
-            self._let_wait(UNSENT_BYTES_QUICK if is_quick else UNSENT_BYTES_MAX)
         try:
-            is_over = self._give()
+            if self._give():
+                self._end_flow(None)
         except BlockingIOError:
-            is_over = False
+            pass
         except Exception as error:
             self._end_flow(error)
-            return
-        if is_over:
-            self._end_flow(None)
-        else:
-            self._idle_since = time.monotonic()
-            self._taken = self._exchange.protocol.taken()
 
     def _give(self) -> bool:
         """One piece; whether there is nothing (more) to give for now."""
         count = self._stretch()
         if not count:
             return True
+        if self._is_streaming and self._given_at:
+            is_quick = time.monotonic() - self._given_at < QUICK_SECONDS
+            self._let_wait(UNSENT_BYTES_QUICK if is_quick else UNSENT_BYTES_MAX)
         while self._head:
             self._head = self._head[self._out.send(self._head, socket.MSG_MORE) :]
         sent = os.sendfile(self._out.fileno(), self._descriptor, self._at, count)
@@ -164,6 +166,7 @@ class Pump:
         now, exchange = time.monotonic(), self._exchange
         if exchange.head_sent_at is None:
             exchange.head_sent_at = now  # the kernel has held the head back for these bytes
+        self._given_at = now
         self._at += sent
         exchange.bytes_out += sent
         self._pace.moved(sent, now)
@@ -184,18 +187,19 @@ class Pump:
         self._read_at, self._read_to = time.monotonic(), self._at + count
         self._pace.paused(self._read_at - began)
 
-    def _check(self) -> None:
-        """A grace is over: whoever took too little since the last turn is let go."""
-        grace, now = self._pace.grace_seconds, time.monotonic()
-        if now - self._idle_since >= grace:
+    def _look(self) -> None:
+        """Now and then: whoever took too little for a grace, since it was given something last, is let go."""
+        grace, now, protocol = self._pace.grace_seconds, time.monotonic(), self._exchange.protocol
+        if self._at != self._seen_at:
+            self._seen_at, self._idle_since, self._taken = self._at, now, protocol.taken()
+        elif now - self._idle_since >= grace:
             try:
-                self._exchange.protocol.check_pace(self._taken, grace, self._pace.bytes_per_second)
+                protocol.check_pace(self._taken, grace, self._pace.bytes_per_second)
             except Denied as denied:
                 self._end_flow(denied)
                 return
-            self._idle_since, self._taken = now, self._exchange.protocol.taken()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._idle_since + grace - now, self._check)
+            self._idle_since, self._taken = now, protocol.taken()
+        self._timer = asyncio.get_running_loop().call_later(grace / LOOKS, self._look)
 
     def _end_flow(self, error: Exception | None) -> None:
         if self._done is None or self._done.done():
