@@ -71,8 +71,7 @@ class Inbound:
         form: Form | None = None,
         by_name: "ByName | None" = None,
     ) -> None:
-        if not target.startswith(b"/") or _TARGET_FORBIDDEN.search(target):
-            # Absolute-form would override Host, authority-form and `*` name no object.
+        if not target_is_valid(target):
             raise Denied("target_invalid", "It must start with a slash and hold no space, control or `#`.")
         self.method = method
         self.target = target
@@ -116,7 +115,7 @@ class Inbound:
     def asking(self, method: str, target: bytes, now: float) -> "Inbound":
         """Another request from the same client, whose headers are the same: they need not be read again.
 
-        Nor is `target` looked at: the caller knows that it starts with a slash and holds no space, control or `#`.
+        Nor is `target` looked at: the caller knows that it is valid.
         """
         other = object.__new__(Inbound)
         other.method = method
@@ -128,9 +127,11 @@ class Inbound:
         other.host = self.host
         other.form = None
         other.raw_path, _, other.raw_query = target.partition(b"?")
-        views = other.__dict__
+        mine, views = self.__dict__, other.__dict__
         views["_by_name"] = self._by_name
-        if other.raw_path == self.raw_path:
+        if "further_names" in mine:
+            views["further_names"] = self.further_names
+        if "path" in mine and other.raw_path == self.raw_path:
             views["path"] = self.path
         return other
 
@@ -251,6 +252,11 @@ def by_name(headers: Headers) -> ByName:
         else:
             found[lower] = [value]
     return found
+
+
+def target_is_valid(target: bytes) -> bool:
+    """Whether it names a path: absolute-form would override Host, authority-form and `*` name no object."""
+    return target.startswith(b"/") and _TARGET_FORBIDDEN.search(target) is None
 
 
 def host_is_valid(host: str) -> bool:

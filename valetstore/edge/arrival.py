@@ -5,18 +5,28 @@ a transfer coding beside `chunked`, a Host that is none (RFC 9112 sections 3.2, 
 """
 
 import time
+from collections import OrderedDict
 from typing import Final, Protocol
 
 from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_writer import HttpVersion
 
 from valetstore.edge.exchange import Connection
 from valetstore.edge.proxies import Forwarded, TrustedProxies
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
-from valetstore.inbound import ByName, Inbound, by_name, host_is_valid
+from valetstore.inbound import ByName, Headers, Inbound, by_name, host_is_valid, target_is_valid
 
 METHODS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST", "OPTIONS"})
 _LENGTH_MAX: Final = 2**63 - 1
+
+_READ_MAX: Final = 128
+_FIELDS_MAX: Final = 32
+_FIELDS_BYTES_MAX: Final = 2_048
+"""So many blocks of fields are remembered, of up to so many fields and bytes."""
+
+_Fields = tuple[Headers, HttpVersion, tuple[str, bool]]
+"""All that is read of a request beside its line, and where it came from."""
 
 
 class Arriving(Protocol):
@@ -29,14 +39,30 @@ class Arriving(Protocol):
 
 
 class Arrivals:
-    """Makes Inbounds, by the rules of the trusted proxies."""
+    """Makes Inbounds, by the rules of the trusted proxies.
+
+    Most clients send the same fields with each request: what they say is read the first time.
+    """
 
     def __init__(self, proxies: TrustedProxies) -> None:
         self._proxies = proxies
+        self._read: OrderedDict[_Fields, Inbound] = OrderedDict()
 
     def inbound(self, exchange: Arriving) -> Inbound:
         """The facts of a request. Raises `request_malformed`, `target_invalid`, `method_not_allowed`."""
-        message = exchange.message
+        message, protocol = exchange.message, exchange.protocol
+        fields = message.raw_headers, message.version, protocol.origin
+        former = self._read.get(fields)
+        if former is not None and target_is_valid(target := _target_of(message)):
+            return former.asking(message.method, target, time.time())
+        inbound = self._new(message, protocol)
+        if len(message.raw_headers) <= _FIELDS_MAX and sum(map(_size, message.raw_headers)) <= _FIELDS_BYTES_MAX:
+            if len(self._read) >= _READ_MAX:
+                self._read.popitem(last=False)
+            self._read[fields] = inbound
+        return inbound
+
+    def _new(self, message: RawRequestMessage, protocol: Connection) -> Inbound:
         if message.version not in ((1, 0), (1, 1)):
             raise Denied("request_malformed", "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
         # What names a path is refused by the handler, in the words of the dialect that it speaks.
@@ -48,13 +74,12 @@ class Arrivals:
         host = hosts[0].decode("latin-1") if hosts else ""
         if len(hosts) > 1 or (hosts and not host_is_valid(host)):
             raise Denied("request_malformed", "Its Host is not a host.")
-        protocol = exchange.protocol
         origin = self._proxies.origin(protocol.address, protocol.origin[1], host, _forwarded(values))
         if origin.host is not host and origin.host and not host_is_valid(origin.host):
             raise Denied("request_malformed", "Its X-Forwarded-Host is not a host.")
         return Inbound(
             message.method,
-            message.path.encode("utf-8", "surrogateescape"),
+            _target_of(message),
             message.raw_headers,
             now=time.time(),
             peer=origin.peer,
@@ -62,6 +87,14 @@ class Arrivals:
             host=origin.host,
             by_name=values,
         )
+
+
+def _target_of(message: RawRequestMessage) -> bytes:
+    return message.path.encode("utf-8", "surrogateescape")
+
+
+def _size(field: tuple[bytes, bytes]) -> int:
+    return len(field[0]) + len(field[1])
 
 
 _FORWARDED: Final = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")

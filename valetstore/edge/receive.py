@@ -61,7 +61,13 @@ class BodySource:
 
     async def read(self) -> list[bytes] | None:
         """See `Source`."""
-        data = await self._exchange.body.readany()
+        return self._taken_off(await self._exchange.body.readany())
+
+    def read_at_once(self) -> list[bytes] | None:
+        """The same of a body that is here already: all of it, and then None."""
+        return self._taken_off(self._exchange.body.read_nowait())
+
+    def _taken_off(self, data: bytes) -> list[bytes] | None:
         if not data:
             if self._proof is not None:
                 self.trailers = self._proof.finish()
@@ -101,7 +107,9 @@ class _Receiving:
 
     async def what_has_arrived(self) -> None:
         """All of a body that is here already: no client is waited for, so no clock is asked."""
-        while (pieces := await self._source.read()) is not None:
+        source = self._source
+        at_once = source.read_at_once if isinstance(source, BodySource) else None
+        while (pieces := at_once() if at_once else await source.read()) is not None:
             self._count(sum(map(len, pieces)))
             await self._write(pieces)
 
