@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from valetstore.grants.grant import Intent, Proof
 from valetstore.grants.scheme import Credential, Scheme
-from valetstore.inbound import Headers, Inbound
+from valetstore.inbound import Form, Headers, Inbound
 from valetstore.keys.ring import KeyRing
 
 PROOF_BYTES: Final = 6_144
@@ -27,8 +27,8 @@ _HEADERS_MAX: Final = 16
 _HEADERS_BYTES_MAX: Final = 1_024
 """A request with more of them is not kept beside its proof."""
 
-_Request = tuple[Credential, str, str, bool, Headers]
-"""All of a request that a verification may read beside its target: see `_request_of`."""
+_Request = tuple[Credential, str, str, bool, Headers, Form | None]
+"""All of a request that `Scheme.covered` may read, beside its target: where both are the same, so is what it says."""
 
 _Place = TypeVar("_Place", bound=Hashable)
 _Found = TypeVar("_Found")
@@ -42,6 +42,7 @@ class ProofMemory:
         self._keys: KeyRing | None = None
         self._proofs: OrderedDict[tuple[Scheme, Hashable], Proof] = OrderedDict()
         self._met: OrderedDict[bytes, tuple[_Request, Proof]] = OrderedDict()  # by target
+        self._known = self._met.get
 
     def __len__(self) -> int:
         return len(self._proofs)
@@ -52,8 +53,9 @@ class ProofMemory:
             self._proofs.clear()
             self._met.clear()
             self._keys = keys
-        met = self._met.get(inbound.target)
-        if met is not None and met[0] == _request_of(inbound, credential) and inbound.form is None:
+        request = credential, inbound.method, inbound.host, inbound.tls, inbound.headers, inbound.form
+        met = self._known(inbound.target)
+        if met is not None and met[0] == request:
             return met[1]
         scheme = credential.scheme
         is_long = len(credential.text) > _TEXT_BYTES_MAX or len(inbound.target) > _TEXT_BYTES_MAX
@@ -68,7 +70,7 @@ class ProofMemory:
             if proof.body is None and not _is_limited(proof):
                 self._remember(self._proofs, place, proof)
         elif credential.carrier == "query" and _is_short(inbound.headers):
-            self._remember(self._met, inbound.target, (_request_of(inbound, credential), proof))
+            self._remember(self._met, inbound.target, (request, proof))
         return proof
 
     def _remember(self, memory: OrderedDict[_Place, _Found], place: _Place, found: _Found) -> None:
@@ -77,11 +79,6 @@ class ProofMemory:
                 return
             memory.popitem(last=False)
         memory[place] = found
-
-
-def _request_of(inbound: Inbound, credential: Credential) -> _Request:
-    """What `Scheme.covered` may read beside target and form; where all three are the same, so is what it says."""
-    return credential, inbound.method, inbound.host, inbound.tls, inbound.headers
 
 
 def _is_short(headers: Headers) -> bool:
