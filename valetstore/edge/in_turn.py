@@ -1,6 +1,6 @@
 """Requests of one connection, answered in turn by the connection's own task.
 
-aiohttp begins another task for each of them, and a writer that nothing here writes to: some 15 us a request.
+aiohttp begins another task for each of them, and a writer that nothing here writes to (docs/adr/0030).
 
 Rule 1: only the turn is ours. Who waits, parses, keeps alive and shuts down is aiohttp's, and finds what its own turn
 would have left: which request is under way, and that there is one.
@@ -18,7 +18,7 @@ from valetstore.edge.exchange import Answered, Exchange
 
 
 class InTurn(RequestHandler):
-    """aiohttp's protocol with a turn of its own; for request factories and handlers of Exchange and Answered."""
+    """aiohttp's protocol with a turn of its own. A subclass says what a handler is given, and what is malformed."""
 
     __slots__ = ()
 
@@ -27,21 +27,19 @@ class InTurn(RequestHandler):
         while not self._force_close:
             if not self._messages:
                 await self._asked()
-            message, body = self._messages.popleft()
-            self._make_room()
             try:
-                answered = await self._answer(message, body)
+                keep_alive = await self._answer_next()
             except asyncio.CancelledError:
                 self.force_close()
                 raise
+            except ConnectionError:  # the client is gone
+                break
             except Exception:
                 self.log_exception("Unhandled exception")
                 self.force_close()
-                return
-            if not body.is_eof():
-                self.close()
-            self._keepalive = answered.keep_alive
-            if not answered.keep_alive or self._close or self._force_close:
+                break
+            self._keepalive = keep_alive
+            if not keep_alive or self._close or self._force_close:
                 break
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
             if self._keepalive_handle is None:
@@ -66,23 +64,28 @@ class InTurn(RequestHandler):
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
 
-    async def _answer(self, message: RawRequestMessage | _ErrInfo, body: StreamReader) -> Answered:
+    async def _answer_next(self) -> bool:
+        """Whether the connection goes on behind it. Nothing of it is kept while the next one is waited for."""
+        message, body = self._messages.popleft()
+        self._make_room()
         assert self._manager is not None
         self._manager.requests_count += 1
         self._request_in_progress = True
         try:
             if isinstance(message, _ErrInfo):
                 await self.tell_malformed(message)
-                return Answered(keep_alive=False)
+                return False
             handle: Any = self._request_handler
             exchange: Any = self.take_up(message, body)
             self._current_request = exchange
             answered: Answered = await handle(exchange)
-            return answered
         finally:
             self._current_request, self._request_in_progress = None, False
             if self._handler_waiter is not None:
                 self._handler_waiter.set_result(None)
+        if not body.is_eof():
+            self.close()
+        return answered.keep_alive
 
     def take_up(self, message: RawRequestMessage, body: StreamReader) -> Exchange:
         """What the handler is given for a request."""
