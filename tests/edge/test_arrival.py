@@ -117,6 +117,16 @@ def test_long_fields_are_not_remembered(headers: Headers) -> None:
     assert not arrivals._read
 
 
+def test_nothing_of_a_request_is_kept_but_its_fields() -> None:
+    """Its target may be long, hold a key, and be read into more than it is."""
+    arrivals = Arrivals(TrustedProxies(()))
+    inbound = arrivals.inbound(arriving("GET", "/b/x?" + "&".join("ab" for _ in range(5_000))))
+    assert len(inbound.query) == 5_000
+    (kept,) = arrivals._read.values()
+    assert kept.target == b"/"
+    assert not kept.query
+
+
 def test_the_longest_remembered_make_room() -> None:
     """However many clients come."""
     arrivals = Arrivals(TrustedProxies(()))

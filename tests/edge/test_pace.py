@@ -33,3 +33,13 @@ def test_time_that_was_not_the_peers_is_left_out() -> None:
     now += 10
     with refused("request_timeout"):
         pace.moved(50, now)
+
+
+def test_what_is_given_ahead_counts_for_the_time_in_which_it_is_taken() -> None:
+    """A client that is quick and then slow, but not too slow, has megabytes to take before it is given more."""
+    pace = Pace(100, 10, now=0)
+    pace.gave(1_000, now=0)
+    pace.gave(100_000, now=10)  # this ends a stretch: what was given before was enough for it
+    pace.gave(500, now=900)
+    with refused("request_timeout"):
+        pace.gave(500, now=1_000)

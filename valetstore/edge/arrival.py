@@ -59,7 +59,7 @@ class Arrivals:
         if len(message.raw_headers) <= _FIELDS_MAX and sum(map(_size, message.raw_headers)) <= _FIELDS_BYTES_MAX:
             if len(self._read) >= _READ_MAX:
                 self._read.popitem(last=False)
-            self._read[fields] = inbound
+            self._read[fields] = inbound.asking("GET", b"/", inbound.now)  # no more of it than its fields
         return inbound
 
     def _new(self, message: RawRequestMessage, protocol: Connection) -> Inbound:

@@ -27,8 +27,13 @@ class InTurn(RequestHandler):
         while not self._force_close:
             if not self._messages:
                 await self._asked()
+                if self._manager is None:  # lost since
+                    break
             try:
                 keep_alive = await self._answer_next()
+                if self._messages:
+                    # Who asks for much at once waits as the others do: an answer may have had nothing to wait for.
+                    await asyncio.sleep(0)
             except asyncio.CancelledError:
                 self.force_close()
                 raise

@@ -31,3 +31,8 @@ class Pace:
                 raise Denied("request_timeout", f"At least {self.bytes_per_second} bytes a second are expected.")
             self._since = now
             self._moved = 0
+
+    def gave(self, count: int, now: float) -> None:
+        """The same of bytes that the peer takes from now on: they count for the stretch that begins."""
+        self.moved(0, now)
+        self._moved += count

@@ -304,7 +304,8 @@ class GatewayProtocol(InTurn):
     @property
     def _is_idle(self) -> bool:
         """Whether nothing is asked or answered."""
-        return self._answering is None and not self._messages and self._held is None
+        is_answering = self._answering is not None or self._request_in_progress
+        return not is_answering and not self._messages and self._held is None
 
     @property
     def _is_at_rest(self) -> bool:

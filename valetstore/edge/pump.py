@@ -169,7 +169,7 @@ class Pump:
         self._given_at = now
         self._at += sent
         exchange.bytes_out += sent
-        self._pace.moved(sent, now)
+        self._pace.gave(sent, now)
         return self._at == self._end
 
     def _stretch(self) -> int:

@@ -69,7 +69,7 @@ class ProofMemory:
             proof = scheme.verify(inbound, credential, keys, intent)
             if proof.body is None and not _is_limited(proof):
                 self._remember(self._proofs, place, proof)
-        elif credential.carrier == "query" and _is_short(inbound.headers):
+        elif credential.carrier == "query" and inbound.form is None and _is_short(inbound.headers):
             self._remember(self._met, inbound.target, (request, proof))
         return proof
 
