@@ -57,8 +57,8 @@ class Peer:
         self.pieces: list[bytes] = []
 
     def is_eof(self) -> bool:
-        """Everything has arrived."""
-        return True
+        """Whether everything has arrived."""
+        return not self.pieces
 
     def begin(self, _exchange: Exchange) -> None:
         """A request is taken up."""
