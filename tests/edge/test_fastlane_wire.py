@@ -235,6 +235,19 @@ def test_a_memory_that_is_full_forgets_and_answers_as_ever(tmp_path: Path) -> No
                     assert heard(wire, requests[name]).body == name.encode() * 50
 
 
+def test_of_more_heads_than_there_is_room_for_some_stay(tmp_path: Path) -> None:
+    """Asked for one after the other, again and again, each would make the next one's place if each were remembered."""
+    with laned(tmp_path, {"speed": {"remembered-bytes-max": 16 * 65_536}}) as lane:
+        names = [f"/b/{number}" for number in range(16)]
+        for name in names:
+            lane.put(name, name.encode())
+        requests = [head("GET", lane.reading(name)) for name in names]
+        with lane.wire() as wire:
+            for request in requests * 20:
+                assert heard(wire, request).status == 200
+        assert lane.served_by()["head"] >= 20
+
+
 def test_a_client_that_takes_nothing_is_waited_for(tmp_path: Path) -> None:
     """Answers that nobody reads do not pile up in memory, however often they are asked for; and all come in the end."""
     with laned(tmp_path) as lane:

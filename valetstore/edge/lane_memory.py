@@ -7,6 +7,7 @@ Rule 3: what an answer rests on is kept with it, down to the key ring's very obj
 
 import re
 import string
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from aiohttp.http_parser import RawRequestMessage
@@ -30,6 +31,9 @@ _ENTRY_BYTES: Final = 8_192
 _TEXT_FACTOR: Final = 8
 """What one remembered head takes, reckoned high: a short one 11 KiB, the longest 30."""
 _ONCE_BYTES: Final = 256
+
+_FULL_EVERY: Final = 16
+"""Of so many heads one gets a place where there is no room."""
 
 _INERT: Final = frozenset(
     b"host user-agent accept accept-encoding accept-language authorization cookie connection keep-alive referer dnt "
@@ -89,6 +93,7 @@ class LaneMemory:
         self._heads: Bounded[Known] = Bounded(bytes_max // 4, _ENTRY_BYTES, _TEXT_FACTOR)
         self._seen: Bounded[bool] = Bounded(bytes_max // 4, _ONCE_BYTES, 1)  # True where the object was too large
         self._pages: Bounded[Known] = Bounded(bytes_max // 4, _ENTRY_BYTES, _TEXT_FACTOR)
+        self._noted = 0
         self.page = self._pages.get
         """What is known of a whole head but for its key: see `page_of`."""
         self.fields = self._fields.get
@@ -138,34 +143,53 @@ class LaneMemory:
             if not self.is_large(head):
                 self._seen.put(head, True)
             return
+        known = None
+        for memory, text in self._places(head, shown):
+            if self.came_before(text) and self._has_room(memory) and self._is_lasting(memory, shown):
+                known = known or self._known_of(exchange, shown)
+                if known is not None:
+                    memory.put(text, known)
+
+    def _places(self, head: bytes, shown: Shown) -> Iterator[tuple[Bounded[Known], bytes]]:
+        """Where a head is looked for when it comes again, and by what."""
         if shown.admission.use is None:
-            self._note(self._heads, head, exchange, shown)
+            yield self._heads, head
         grant, page = shown.admission.grant, page_of(head)
         # What else a key says to the audit is not left out of a page's lines.
         if page is None or grant.scheme != NATIVE or grant.subject or grant.ctx is not None:
             return
         if _BEFORE_KEY.fullmatch(head, 0, head.find(KEY_MARK) + len(KEY_MARK)):
-            self._note(self._pages, page[0], exchange, shown)
+            yield self._pages, page[0]
 
-    def _note(self, memory: Bounded[Known], text: bytes, exchange: Exchange, shown: Shown) -> None:
+    def _has_room(self, memory: Bounded[Known]) -> bool:
+        """Whether one more is worth its price: where it takes another's place, only now and then.
+
+        An answer that is made ready costs as much as two that are not. Of more heads than there is room for, each would
+        be made ready and gone before it came again; so those that come often get their turn, and most stay.
+        """
+        self._noted += 1
+        return not memory.is_full or self._noted % _FULL_EVERY == 0
+
+    def _is_lasting(self, memory: Bounded[Known], shown: Shown) -> bool:
+        """Whether what let it in lets the next one in: on a page each key is verified anew."""
+        return memory is self._pages or self._gateway.is_lasting(shown.inbound)
+
+    def _known_of(self, exchange: Exchange, shown: Shown) -> Known | None:
         gateway, inbound = self._gateway, shown.inbound
-        if self.came_before(text) and (memory is self._pages or gateway.is_lasting(inbound)):
-            answer = _answer_of(exchange, shown)
-            if answer is not None:
-                memory.put(
-                    text,
-                    Known(
-                        rules=(gateway.schemes, gateway.keys, gateway.limits),
-                        origin=exchange.protocol.origin,
-                        client=Client.of(inbound),
-                        inbound=inbound.at(inbound.now),
-                        message=exchange.message,
-                        admission=shown.admission,
-                        info=shown.info,
-                        answer=answer,
-                        scheme=recognise(inbound, gateway.schemes).scheme,
-                    ),
-                )
+        answer = _answer_of(exchange, shown)
+        if answer is None:
+            return None
+        return Known(
+            rules=(gateway.schemes, gateway.keys, gateway.limits),
+            origin=exchange.protocol.origin,
+            client=Client.of(inbound),
+            inbound=inbound.at(inbound.now),
+            message=exchange.message,
+            admission=shown.admission,
+            info=shown.info,
+            answer=answer,
+            scheme=recognise(inbound, gateway.schemes).scheme,
+        )
 
 
 def page_of(head: bytes) -> tuple[bytes, bytes] | None:
