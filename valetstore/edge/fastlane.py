@@ -175,7 +175,7 @@ class FastLane:
         is_same = small.info is known.info or small.info == known.info
         is_alike = is_same and _is_alike(admission.grant, known.admission.grant)
         # A key that comes again is worth an answer of its own.
-        if not is_alike or (admission.use is None and self._memory.came_before(data)):
+        if not is_alike or (admission.use is None and self._memory.is_worth(data)):
             self._answer(self._turn(connection, data, known.message, admission, small, began))
             return True
         if admission.use is None:

@@ -33,7 +33,8 @@ _TEXT_FACTOR: Final = 8
 _ONCE_BYTES: Final = 256
 
 _FULL_EVERY: Final = 16
-"""Of so many heads one gets a place where there is no room."""
+_TURN_ASKED: Final = 1_024
+"""Of so many heads one gets a place where there is no room, and after so many others another one."""
 
 _INERT: Final = frozenset(
     b"host user-agent accept accept-encoding accept-language authorization cookie connection keep-alive referer dnt "
@@ -93,7 +94,7 @@ class LaneMemory:
         self._heads: Bounded[Known] = Bounded(bytes_max // 4, _ENTRY_BYTES, _TEXT_FACTOR)
         self._seen: Bounded[bool] = Bounded(bytes_max // 4, _ONCE_BYTES, 1)  # True where the object was too large
         self._pages: Bounded[Known] = Bounded(bytes_max // 4, _ENTRY_BYTES, _TEXT_FACTOR)
-        self._noted = 0
+        self._asked = 0
         self.page = self._pages.get
         """What is known of a whole head but for its key: see `page_of`."""
         self.fields = self._fields.get
@@ -107,6 +108,10 @@ class LaneMemory:
             return True
         self._seen.put(head, False)
         return False
+
+    def is_worth(self, head: bytes) -> bool:
+        """Whether a head that is not known should be, when it is answered now: it was seen before, and has room."""
+        return self.came_before(head) and self._has_room(self._heads, head)
 
     def is_large(self, head: bytes) -> bool:
         """Whether a head, when it was answered last, asked for an object that is not remembered."""
@@ -145,7 +150,7 @@ class LaneMemory:
             return
         known = None
         for memory, text in self._places(head, shown):
-            if self.came_before(text) and self._has_room(memory) and self._is_lasting(memory, shown):
+            if self.came_before(text) and self._has_room(memory, text) and self._is_lasting(memory, shown):
                 known = known or self._known_of(exchange, shown)
                 if known is not None:
                     memory.put(text, known)
@@ -161,14 +166,16 @@ class LaneMemory:
         if _BEFORE_KEY.fullmatch(head, 0, head.find(KEY_MARK) + len(KEY_MARK)):
             yield self._pages, page[0]
 
-    def _has_room(self, memory: Bounded[Known]) -> bool:
-        """Whether one more is worth its price: where it takes another's place, only now and then.
+    def _has_room(self, memory: Bounded[Known], text: bytes) -> bool:
+        """Whether one more is worth its price: where it takes another's place, only for some, and later for others.
 
         An answer that is made ready costs as much as two that are not. Of more heads than there is room for, each would
         be made ready and gone before it came again; so those that come often get their turn, and most stay.
         """
-        self._noted += 1
-        return not memory.is_full or self._noted % _FULL_EVERY == 0
+        if not memory.is_full:
+            return True
+        self._asked += 1
+        return (hash(text) + self._asked // _TURN_ASKED) % _FULL_EVERY == 0
 
     def _is_lasting(self, memory: Bounded[Known], shown: Shown) -> bool:
         """Whether what let it in lets the next one in: on a page each key is verified anew."""
