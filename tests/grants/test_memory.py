@@ -206,3 +206,14 @@ def test_requests_that_are_kept_beside_proofs_make_room_too() -> None:
         asked_for(memory, asked, inbound)
     assert [asked_for(memory, asked, inbound) for inbound in (requests[2], requests[1])] == [0, 0]
     assert asked_for(memory, asked, requests[0]) == 1
+
+
+def test_a_form_is_not_kept_beside_a_proof() -> None:
+    """It may be long."""
+    inbound = native().with_form((("key", "x" * 60_000),))
+    memory, asked = ProofMemory(4), Asked(recognise(native(), schemes()).scheme)
+    credential = recognise(native(), schemes())._replace(scheme=cast(Scheme, asked))
+    intent = credential.scheme.intent(native())
+    for _ in range(4):
+        assert memory.prove(inbound, credential, ring(), intent)
+    assert asked.count == 4
