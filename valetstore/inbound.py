@@ -239,6 +239,11 @@ class Inbound:
         return tuple(pairs)
 
 
+def are_short(headers: Headers, count_max: int, bytes_max: int) -> bool:
+    """Whether there are at most so many headers, and bytes of names and values."""
+    return len(headers) <= count_max and sum([len(name) + len(value) for name, value in headers]) <= bytes_max
+
+
 ByName = dict[bytes, list[bytes]]
 
 

@@ -15,7 +15,7 @@ from valetstore.edge.exchange import Connection
 from valetstore.edge.proxies import Forwarded, TrustedProxies
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
-from valetstore.inbound import ByName, Headers, Inbound, by_name, host_is_valid, target_is_valid
+from valetstore.inbound import ByName, Headers, Inbound, are_short, by_name, host_is_valid, target_is_valid
 
 METHODS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST", "OPTIONS"})
 _LENGTH_MAX: Final = 2**63 - 1
@@ -56,7 +56,7 @@ class Arrivals:
         if former is not None and target_is_valid(target := _target_of(message)):
             return former.asking(message.method, target, time.time())
         inbound = self._new(message, protocol)
-        if len(message.raw_headers) <= _FIELDS_MAX and sum(map(_size, message.raw_headers)) <= _FIELDS_BYTES_MAX:
+        if are_short(message.raw_headers, _FIELDS_MAX, _FIELDS_BYTES_MAX):
             if len(self._read) >= _READ_MAX:
                 self._read.popitem(last=False)
             self._read[fields] = inbound.asking("GET", b"/", inbound.now)  # no more of it than its fields
@@ -91,10 +91,6 @@ class Arrivals:
 
 def _target_of(message: RawRequestMessage) -> bytes:
     return message.path.encode("utf-8", "surrogateescape")
-
-
-def _size(field: tuple[bytes, bytes]) -> int:
-    return len(field[0]) + len(field[1])
 
 
 _FORWARDED: Final = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")

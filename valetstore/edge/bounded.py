@@ -5,9 +5,6 @@ from typing import Generic, TypeVar
 
 _Value = TypeVar("_Value")
 
-_TEXT_BYTES = 512
-"""What a text is reckoned at that is not known yet."""
-
 
 class Bounded(Generic[_Value]):
     """At most `bytes_max` bytes, where one entry is reckoned at `entry_bytes` and `text_factor` times its text."""
@@ -28,10 +25,9 @@ class Bounded(Generic[_Value]):
     def __contains__(self, text: bytes) -> bool:
         return text in self._held
 
-    @property
-    def is_full(self) -> bool:
-        """Whether another one makes the longest remembered go, or has done so: none has much more text than others."""
-        return self._bytes + self._entry_bytes + self._text_factor * _TEXT_BYTES > self._bytes_max
+    def has_room(self, text: bytes) -> bool:
+        """Whether a text can be remembered without another one's going."""
+        return self._bytes + self._weight(text) <= self._bytes_max
 
     def put(self, text: bytes, value: _Value) -> None:
         """Remember this, as the newest."""

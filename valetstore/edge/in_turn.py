@@ -46,13 +46,17 @@ class InTurn(RequestHandler):
             self._keepalive = keep_alive
             if not keep_alive or self._close or self._force_close:
                 break
-            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-            if self._keepalive_handle is None:
-                self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+            self.count_idle()
         if not self._force_close:
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
+
+    def count_idle(self) -> None:
+        """An answer is out: from now on the connection is idle, and ends after the keep-alive timeout."""
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
 
     async def _asked(self) -> None:
         """Wait for the next request; `close` cancels it."""

@@ -111,7 +111,7 @@ class LaneMemory:
 
     def is_worth(self, head: bytes) -> bool:
         """Whether a head that is not known should be, when it is answered now: it was seen before, and has room."""
-        return self.came_before(head) and self._has_room(self._heads, head)
+        return self.came_before(head) and self._gets_room(self._heads, head)
 
     def is_large(self, head: bytes) -> bool:
         """Whether a head, when it was answered last, asked for an object that is not remembered."""
@@ -150,7 +150,7 @@ class LaneMemory:
             return
         known = None
         for memory, text in self._places(head, shown):
-            if self.came_before(text) and self._has_room(memory, text) and self._is_lasting(memory, shown):
+            if self.came_before(text) and self._gets_room(memory, text) and self._is_lasting(memory, shown):
                 known = known or self._known_of(exchange, shown)
                 if known is not None:
                     memory.put(text, known)
@@ -166,13 +166,13 @@ class LaneMemory:
         if _BEFORE_KEY.fullmatch(head, 0, head.find(KEY_MARK) + len(KEY_MARK)):
             yield self._pages, page[0]
 
-    def _has_room(self, memory: Bounded[Known], text: bytes) -> bool:
+    def _gets_room(self, memory: Bounded[Known], text: bytes) -> bool:
         """Whether one more is worth its price: where it takes another's place, only for some, and later for others.
 
         An answer that is made ready costs as much as two that are not. Of more heads than there is room for, each would
         be made ready and gone before it came again; so those that come often get their turn, and most stay.
         """
-        if not memory.is_full:
+        if memory.has_room(text):
             return True
         self._asked += 1
         return (hash(text) + self._asked // _TURN_ASKED) % _FULL_EVERY == 0

@@ -353,9 +353,7 @@ class GatewayProtocol(InTurn):
             self.transport.close()
             return
         self.head_since = _NO_TIME
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        if self._keepalive_handle is None:
-            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        self.count_idle()
         if held:
             self._resume_transport_reading()
             for data in held:

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from valetstore.grants.grant import Intent, Proof
 from valetstore.grants.scheme import Credential, Scheme
-from valetstore.inbound import Form, Headers, Inbound
+from valetstore.inbound import Form, Headers, Inbound, are_short
 from valetstore.keys.ring import KeyRing
 
 PROOF_BYTES: Final = 6_144
@@ -69,7 +69,7 @@ class ProofMemory:
             proof = scheme.verify(inbound, credential, keys, intent)
             if proof.body is None and not _is_limited(proof):
                 self._remember(self._proofs, place, proof)
-        elif credential.carrier == "query" and inbound.form is None and _is_short(inbound.headers):
+        elif credential.carrier == "query" and _may_be_kept(inbound):
             self._remember(self._met, inbound.target, (request, proof))
         return proof
 
@@ -81,9 +81,9 @@ class ProofMemory:
         memory[place] = found
 
 
-def _is_short(headers: Headers) -> bool:
-    few = len(headers) <= _HEADERS_MAX
-    return few and sum(len(name) + len(value) for name, value in headers) <= _HEADERS_BYTES_MAX
+def _may_be_kept(inbound: Inbound) -> bool:
+    """Whether a request takes no more room than is reckoned for it."""
+    return inbound.form is None and are_short(inbound.headers, _HEADERS_MAX, _HEADERS_BYTES_MAX)
 
 
 def _is_limited(proof: Proof) -> bool:
