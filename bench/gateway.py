@@ -63,6 +63,11 @@ class Gateway(Process):
             codes = Counter(found[1].decode() for line in lines if (found := _CODE.search(line)))
         return ", ".join(f"{code}: {count:,}" for code, count in codes.most_common())
 
+    def file_of(self, name: str) -> Path:
+        """Where it keeps the object of that name, which is in one bucket alone and has no slash."""
+        (file,) = (found for found in (self.data / "objects").rglob(name) if found.is_file())
+        return file
+
     def target(self, method: str, path: str) -> str:
         """What stands in the request line for this path: signed, for any number of uses."""
         return sign(self._signer, method, path, expires=EXPIRES_SECONDS)

@@ -4,6 +4,7 @@ Rule 1: a contender that is not installed is left out with a sentence that names
 Rule 2: all doors of a contender lead to one process, so that a kind of key is measured and not a server's start.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class Stage:
     load: Load
     doors: dict[str, Door] = field(default_factory=dict)
     keepers: list[Callable[[str, int], None]] = field(default_factory=list)
+    file_of: Callable[[str], Path] | None = None
     left_out: list[str] = field(default_factory=list)
     versions: list[str] = field(default_factory=list)
 
@@ -58,6 +60,18 @@ class Stage:
         """The same object at every server, under `/bench/NAME`."""
         for keep in self.keepers:
             keep(name, size)
+
+    def lay(self, file: Path, name: str, size: int) -> None:
+        """An object where a server looks for it: the very file that the gateway has, if there is one.
+
+        Two files of one size lie in the page cache in pieces of different sizes, by the luck of the moment, and what
+        lies in large ones is sent faster.
+        """
+        file.parent.mkdir(exist_ok=True)
+        if self.file_of is None:
+            _write(file, size)
+        else:
+            os.link(self.file_of(name), file)
 
     def put(self, door: Door, name: str, size: int) -> None:
         """One upload of random bytes through a door."""
@@ -100,6 +114,7 @@ def _add_valetstore(stage: Stage, stack: ExitStack) -> None:
     }
     stage.doors |= targets
     stage.keepers.append(partial(stage.put, targets["native"]))
+    stage.file_of = gateway.file_of
 
 
 def _add_nginx(stage: Stage, stack: ExitStack) -> None:
@@ -119,7 +134,7 @@ def _add_nginx(stage: Stage, stack: ExitStack) -> None:
         stage.doors["dav"] = door("dav, not synced", port=server.port)
     else:
         stage.left_out.append("nginx's uploads are left out: this one has no dav module (Debian's `nginx` has).")
-    stage.keepers.append(lambda name, size: _write(server.root / "bench" / name, size))
+    stage.keepers.append(lambda name, size: stage.lay(server.root / "bench" / name, name, size))
 
 
 def _add_seaweedfs(stage: Stage, stack: ExitStack) -> None:
@@ -130,7 +145,11 @@ def _add_seaweedfs(stage: Stage, stack: ExitStack) -> None:
     stage.versions.append(f"SeaweedFS {seaweedfs.version(binary)}")
     server = stack.enter_context(seaweedfs.SeaweedFS(stage.folder / "seaweedfs", binary))
     door = partial(Door, "SeaweedFS", server=server, target=server.target, port=server.port)
-    stage.doors |= {"seaweedfs": door("S3 V4 URL"), "seaweedfs-fresh": door("fresh S3 V4 URL", fresh=True)}
+    stage.doors |= {
+        "seaweedfs": door("S3 V4 URL"),
+        "seaweedfs-fresh": door("fresh S3 V4 URL", fresh=True),
+        "seaweedfs-synced": Door("SeaweedFS", "S3 V4 URL, synced", server, server.synced_target, server.port),
+    }
     stage.keepers.append(partial(stage.put, stage.doors["seaweedfs"]))
 
 
@@ -140,12 +159,11 @@ def _add_aiohttp(stage: Stage, stack: ExitStack) -> None:
         server = stack.enter_context(Baseline(folder, loop))
         key = "FileResponse, no check"
         stage.doors[name] = Door("aiohttp", key, server, lambda _, path, __: path.removeprefix("/bench"), server.port)
-    stage.keepers.append(lambda name, size: _write(folder / name, size))
+    stage.keepers.append(lambda name, size: stage.lay(folder / name, name, size))
 
 
 def _write(file: Path, size: int) -> None:
-    """An object where a server looks for it; random, as what comes by uploads is."""
-    file.parent.mkdir(exist_ok=True)
+    """Random bytes, as what comes by uploads is."""
     with open("/dev/urandom", "rb") as source, open(file, "wb") as out:
         while size > 0:
             size -= out.write(source.read(min(size, 2**20)))

