@@ -56,6 +56,10 @@ STORE_WATCH_SECONDS: Final = 2.0
 """How often the store is asked whether its folders are there."""
 STORE_PATIENCE_SECONDS: Final = 10.0
 
+GARBAGE_MAX: Final = 10_000
+"""New objects until the collector looks for cycles among them. Requests make hardly any; with Python's own 700, what
+the uploads under way hold would be looked through again and again, 4 % of their time."""
+
 
 class Single(NamedTuple):
     """What there is one of, however many workers: single use, revocations, budgets."""
@@ -108,6 +112,7 @@ class Worker:
         # What is there by now stays to the end: the collector of cycles need not look at it again and again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GARBAGE_MAX)
         await self._server.start(sockets)
 
     async def drain(self) -> None:
