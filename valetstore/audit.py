@@ -15,6 +15,7 @@ import re
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -165,18 +166,19 @@ class Audit:
             log.exception("an audit line is not well made")
             self._drop(1)
             return
-        self._put(event)
+        self._put((event,))
 
-    def write_line(self, line: bytes) -> None:
-        """The same of what `encode` has made before."""
+    def write_lines(self, lines: Sequence[bytes]) -> None:
+        """The same of what `encode` has made before; all of them, or none."""
         if self._sink is not None:
-            self._put(line)
+            self._put(lines)
 
-    def _put(self, event: AuditEvent | bytes) -> None:
-        if self._stopping or len(self._queue) + len(self._lines) >= self._lines_max:
-            self._drop(1)
+    def _put(self, events: Sequence[AuditEvent | bytes]) -> None:
+        queue = self._queue
+        if self._stopping or len(queue) + len(self._lines) + len(events) > self._lines_max:
+            self._drop(len(events))
             return
-        self._queue.append(event)
+        queue.extend(events)
         if not self._wake.is_set():
             self._wake.set()
 
@@ -246,13 +248,10 @@ class Audit:
 
     def _encode_batch(self) -> None:
         """Move up to `BATCH_LINES` events over to `_lines`; after the last, a word on what was lost."""
-        while self._queue and len(self._lines) < BATCH_LINES:
-            event = self._queue[0]
-            if isinstance(event, bytes):
-                self._lines.append(event)
-            else:
-                self._lines.append(self._encoded(event))
-            self._queue.popleft()
+        queue, lines = self._queue, self._lines
+        for _ in range(min(len(queue), BATCH_LINES - len(lines))):
+            event = queue.popleft()
+            lines.append(event if isinstance(event, bytes) else self._encoded(event))
         # Said once all that waited is written, so that a long outage is one line and not many.
         lost = self.dropped - self._reported
         if lost and not self._lines:

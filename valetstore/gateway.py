@@ -20,7 +20,7 @@ from valetstore.keys.ring import KeyRing
 from valetstore.pasted import prove
 from valetstore.policy.bounds import SKEW_SECONDS_MAX, grant_end
 from valetstore.policy.budget import BudgetBook, Budgets, charges_of
-from valetstore.policy.request import enforce, enforce_further, enforce_holding
+from valetstore.policy.request import Term, enforce, enforce_further, enforce_holding
 from valetstore.policy.revocation import RevocationTable
 from valetstore.replay.promise import ReplaySet, Told
 
@@ -77,14 +77,20 @@ class Gateway:
         source = "" if inbound.peer is None else address_group(inbound.peer)
         return self.admit_as(inbound, credential, credential.scheme.intent(inbound), source)
 
-    def admit_as(self, inbound: Inbound, credential: Credential, intent: Intent, source: str) -> Admission | None:
+    def admit_as(
+        self, inbound: Inbound, credential: Credential, intent: Intent, source: str, *, is_new: bool = False
+    ) -> Admission | None:
         """The same, where it is known which credential came, what is asked, and from where (`source` is the
         address_group, "" where there is no address): by a request that differed in nothing but the key's own text.
+        One that `is_new`, as keys of limited use are, is not looked for among those that were verified.
         """
         if intent.operation != "read" or intent.key is None:
             return None
         self.budgets.check(source, inbound.now)
-        proof = self.proofs.prove(inbound, credential, self.keys, intent)
+        if is_new:
+            proof = credential.scheme.verify(inbound, credential, self.keys, intent)
+        else:
+            proof = self.proofs.prove(inbound, credential, self.keys, intent)
         grant = proof.grant.narrowed_by(proof.limits)
         enforce(grant, intent, inbound, self.revocations)
         if proof.body is not None or charges_of(grant, inbound.peer, self.limits):
@@ -94,15 +100,20 @@ class Gateway:
             return None
         return Admission(inbound, intent, grant, use)
 
-    def admit_again(self, admission: Admission, inbound: Inbound, source: str) -> None:
+    def admit_again(self, admission: Admission, inbound: Inbound, source: str, term: Term | None = None) -> None:
         """A request that was admitted without uses and budgets comes again, its head the same to the last byte.
 
         All that may have changed is judged: time, revocation, and whether too much has failed there (`source` is the
-        address_group). The caller sees to it that `schemes`, `keys` and `limits` are still those that admitted it.
+        address_group); with a `term`, its grant's, nothing else: whoever gives it has seen that address and TLS are the
+        same too. The caller sees to it that `schemes`, `keys` and `limits` are still those that admitted it.
         Raises Denied as `admit_at_once`.
         """
-        self.budgets.check(source, inbound.now)
-        enforce(admission.grant, admission.intent, inbound, self.revocations)
+        now = inbound.now
+        self.budgets.check(source, now)
+        if term is None or not term.since <= now < term.until:
+            enforce(admission.grant, admission.intent, inbound, self.revocations)
+        else:
+            self.revocations.check(admission.grant, admission.intent.path, now)
 
     def is_lasting(self, inbound: Inbound) -> bool:
         """Whether what verification says of an admitted request's key stays true while the ring is the same one."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from valetstore.audit import AuditEvent, encode, rfc3339
 from valetstore.edge.request_id import new_request_id
-from valetstore.edge.template import Template, answer_of, head_of
+from valetstore.edge.template import Asker, Template, answer_of, head_of, is_plain
 from valetstore.metrics import Metrics
 
 HEAD: Final = (
@@ -50,15 +50,24 @@ def test_a_head_whose_date_is_not_told_apart_is_not_kept() -> None:
 
 
 _TEXT: Final = st.text(st.characters(codec="utf-8"), max_size=20)
+_SUBJECT: Final = st.sampled_from(["", "user-1", 'a "b" \\c', "\u00fc", "x" * 256, "x" * 257, "%b"]) | _TEXT
 
 
 @given(
-    user_agent=_TEXT,
+    user_agent=_TEXT | st.just("long/1 " * 99),
     path=_TEXT,
     ctx=st.recursive(st.none() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT, st.lists),
+    subject=_SUBJECT,
+    other=_SUBJECT,
 )
-def test_an_audit_line_is_what_it_would_have_been(user_agent: str, path: str, ctx: Any) -> None:
-    """Of any names, agents, contexts: time, id, duration, address and key are new, the rest is as it was, in JSON."""
+def test_an_audit_line_is_what_it_would_have_been(
+    user_agent: str, path: str, ctx: Any, subject: str, other: str
+) -> None:
+    """Of any names, agents, contexts: time, id, duration, address, key and its subject are new, the rest is as it was,
+    in JSON.
+    """
+    if not (is_plain(subject) and is_plain(other)):
+        other = subject
 
     def retell(moment: str, request_id: str, duration_ms: float) -> list[AuditEvent]:
         decision = AuditEvent(time=moment, request_id=request_id, event="decision", decision="admitted")
@@ -66,16 +75,18 @@ def test_an_audit_line_is_what_it_would_have_been(user_agent: str, path: str, ct
         transfer.bytes, transfer.status, transfer.duration_ms = 3, 200, duration_ms
         for event in (decision, transfer):
             event.user_agent, event.object, event.ctx, event.address = user_agent, path, ctx, "192.0.2.1"
+            event.subject = subject
         return [decision, transfer]
 
     own = new_request_id()
     made = answer_of(HEAD % (own.encode(), own.encode()), own, retell, body_bytes=3, dialect="native", operation="read")
     assert made is not None
     new = ("2026-01-31T23:59:59.123Z", "00000000000000ff", 0.25)
-    lines = [line.fill(new[0].encode(), new[1].encode(), b"0.25", b"2001:db8::1", b"0f" * 16) for line in made.lines]
+    values = new[0].encode(), new[1].encode(), b"0.25", b"2001:db8::1", b"0f" * 16, other.encode()
+    lines = [line.fill(*values) for line in made.lines]
     for line, event in zip(lines, retell(*new), strict=True):
-        event.address, event.key_identity = "2001:db8::1", "0f" * 16
-        assert json.loads(line) == json.loads(encode(event))
+        event.address, event.key_identity, event.subject = "2001:db8::1", "0f" * 16, other
+        assert json.loads(line) == json.loads(encode(event.bound()))
 
 
 @given(now=st.floats(0, 4e9), took=st.floats(0, 100))
@@ -86,10 +97,10 @@ def test_a_line_says_its_moment_and_how_long_it_took(now: float, took: float) ->
         return [AuditEvent(time=moment, request_id=request_id, event="transfer", duration_ms=duration_ms)]
 
     lines: list[bytes] = []
-    audit: Any = SimpleNamespace(write_line=lines.append)
+    audit: Any = SimpleNamespace(write_lines=lines.extend)
     made = answer_of(HEAD % (b"id", b"id"), "id", retell, body_bytes=3, dialect="native", operation="read")
     assert made is not None
-    made.tell(audit, Metrics(), "0f", (b"", b"k" * 16), now, time.monotonic() - took)
+    made.tell(audit, Metrics(), "0f", Asker(b"", b"6b" * 16, b""), now, time.monotonic() - took)
     line = json.loads(lines[0])
     assert (line["time"], line["request_id"], line["key_identity"]) == (rfc3339(now), "0f", (b"k" * 16).hex())
     assert took * 1000 - 1 <= line["duration_ms"] <= took * 1000 + 60_000

@@ -14,7 +14,7 @@ from valetstore.grants.grant import OPERATIONS, Grant, Intent, Scope
 from valetstore.grants.networks import parse_networks, plain_address
 from valetstore.inbound import Inbound
 from valetstore.objectkey import ObjectKey
-from valetstore.policy.request import CHECKS, enforce, enforce_content, type_matches
+from valetstore.policy.request import CHECKS, enforce, enforce_content, term_of, type_matches
 
 KEY = ObjectKey("b", "k")
 READ = Intent("read", "/b/k", KEY)
@@ -204,6 +204,34 @@ def test_a_later_beginning_does_not_make_a_long_life_shorter() -> None:
 def test_a_retired_signing_key_opens_until_its_second() -> None:
     assert admitted(grant(retires_at=NOW), NOW - 0.001) == "ok"
     assert admitted(grant(retires_at=NOW), NOW) == "key_revoked"
+
+
+MOMENTS = st.integers(-30, 30).map(lambda quarters: NOW + quarters / 4)
+MAYBE = st.none() | MOMENTS
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "not_after": MOMENTS,
+            "not_before": MAYBE,
+            "issued_at": MAYBE,
+            "retires_at": MAYBE,
+            "ttl_max": st.none() | st.integers(0, 15),
+            "skew": st.sampled_from([0, 2]),
+            "early": st.sampled_from([0, 2]),
+        }
+    ),
+    MOMENTS,
+    MOMENTS,
+)
+def test_the_term_of_a_key_is_when_it_is_in_force(limits: dict[str, Any], first: float, now: float) -> None:
+    """Of one that was let in at some moment; and a key whose own age is not known has none."""
+    limited = grant(**limits)
+    term = term_of(limited)
+    assert (term is None) == (limited.ttl_max is not None and limited.issued_at is None)
+    if term is not None and admitted(limited, first) == "ok":
+        assert (term.since <= now < term.until) == (admitted(limited, now) == "ok")
 
 
 # Operation and path

@@ -30,6 +30,7 @@ from valetstore.edge.lane_speaker import Speaker, Turn
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.replies import Header
 from valetstore.edge.request_id import new_request_id
+from valetstore.edge.template import Asker, is_plain
 from valetstore.errors import Denied
 from valetstore.gateway import Gateway
 from valetstore.grants.grant import Admission, Grant
@@ -99,7 +100,7 @@ class FastLane:
         if page is not None:
             text, key = page
             known = self._memory.page(text)
-            if known is not None and known.origin == connection.origin and self._is_valid(known):
+            if known is not None and self._memory.is_valid(known):
                 return self._by_page(connection, data, key, known)
         return self._by_fields(connection, data)
 
@@ -132,55 +133,70 @@ class FastLane:
     def _again(self, connection: GatewayProtocol, known: Known) -> bool:
         """Whether this head could be answered as it was."""
         gateway = self._gateway
-        if not self._is_valid(known):
+        if not self._memory.is_valid(known):
             return False
         began = time.monotonic()
         try:
             if known.origin == connection.origin:
-                inbound, client = known.inbound, known.client
+                inbound, client, term, asker = known.inbound, known.client, known.term, known.asker
                 inbound.now = time.time()  # nobody else has it: it is kept for this
             else:
-                inbound = self._arrivals.inbound(_Arriving(known.message, connection))
-                client = Client.of(inbound)
-                # What is signed may go by these, and so does what is answered and told.
-                same = inbound.tls == known.inbound.tls and inbound.host == known.inbound.host
-                if not same or bool(client.address) != bool(known.client.address):
+                elsewhere = self._from_elsewhere(connection, known, known.message)
+                if elsewhere is None:
                     return False
-            gateway.admit_again(known.admission, inbound, client.group)
+                (inbound, client), term = elsewhere, None
+                asker = Asker.of(client.address, known.admission.grant)
+            gateway.admit_again(known.admission, inbound, client.group, term)
             small = self._store.small(known.admission)
         except Denied:
             return False
         if small is None or small.body is None or (small.info is not known.info and small.info != known.info):
             return False
-        return self._repeat(connection, known, known.admission, inbound, client, small.body, began)
+        return self._repeat(connection, known, known.admission, inbound, asker, small.body, began)
 
-    def _is_valid(self, known: Known) -> bool:
-        """Whether it was admitted by what is in force."""
-        gateway, (schemes, keys, limits) = self._gateway, known.rules
-        return schemes is gateway.schemes and keys is gateway.keys and limits is gateway.limits
+    def _from_elsewhere(
+        self, connection: GatewayProtocol, known: Known, message: RawRequestMessage
+    ) -> tuple[Inbound, Client] | None:
+        """The same fields on a connection from another address; None where more than the address is another one.
+
+        Raises Denied.
+        """
+        inbound = self._arrivals.inbound(_Arriving(message, connection))
+        client = Client.of(inbound)
+        # What is signed may go by these, and so does what is answered and told.
+        same = inbound.tls == known.inbound.tls and inbound.host == known.inbound.host
+        return (inbound, client) if same and bool(client.address) == bool(known.client.address) else None
 
     def _by_page(self, connection: GatewayProtocol, data: bytes, key: bytes, known: Known) -> bool:
         """The same head with another key: verified and judged like any, and answered as the one before."""
         began = time.monotonic()
         former, client = known.inbound, known.client
         try:
-            inbound = former.asking(former.method, former.raw_path + KEY_MARK + key, time.time())
+            target = former.raw_path + KEY_MARK + key
+            if known.origin == connection.origin:
+                inbound = former.asking(former.method, target, time.time())
+            else:
+                elsewhere = self._from_elsewhere(connection, known, known.message._replace(path=target.decode()))
+                if elsewhere is None:
+                    return self._by_fields(connection, data)
+                inbound, client = elsewhere
             credential = Credential(known.scheme, "query", key.decode())
-            admission = self._gateway.admit_as(inbound, credential, known.admission.intent, client.group)
+            intent, is_new = known.admission.intent, known.admission.use is not None
+            admission = self._gateway.admit_as(inbound, credential, intent, client.group, is_new=is_new)
             small = None if admission is None else self._store.small(admission)
         except Denied:
             return False
         if admission is None or small is None or small.body is None:
             return False
         is_same = small.info is known.info or small.info == known.info
-        is_alike = is_same and _is_alike(admission.grant, known.admission.grant)
-        # A key that comes again is worth an answer of its own.
-        if not is_alike or (admission.use is None and self._memory.is_worth(data)):
+        if not is_same or not _is_alike(admission.grant, known.admission.grant):
             self._answer(self._turn(connection, data, known.message, admission, small, began))
             return True
+        asker = Asker.of(client.address, admission.grant)
         if admission.use is None:
-            return self._repeat(connection, known, admission, inbound, client, small.body, began)
-        told = partial(self._told_of_page, connection, data, known, admission, small, began)
+            self._memory.note_alike(data, known, admission, connection.origin, client)
+            return self._repeat(connection, known, admission, inbound, asker, small.body, began)
+        told = partial(self._told_of_page, connection, data, known, admission, asker, small, began)
         self._claim(connection, admission, told)
         return True
 
@@ -202,6 +218,7 @@ class FastLane:
         data: bytes,
         known: Known,
         admission: Admission,
+        asker: Asker,
         small: Small,
         began: float,
         denied: Denied | None,
@@ -210,7 +227,7 @@ class FastLane:
         if denied is None and small.body is not None and not connection.is_closing:
             try:
                 self._gateway.recheck(admission, time.time())
-                if self._repeat(connection, known, admission, admission.inbound, known.client, small.body, began):
+                if self._repeat(connection, known, admission, admission.inbound, asker, small.body, began):
                     return
             except Denied as revoked:
                 denied = revoked
@@ -227,7 +244,7 @@ class FastLane:
         known: Known,
         admission: Admission,
         inbound: Inbound,
-        client: Client,
+        asker: Asker,
         body: bytes,
         began: float,
     ) -> bool:
@@ -239,8 +256,7 @@ class FastLane:
             return False  # the general way tells the audit who was not there any more
         self._served["head" if admission is known.admission else "page"] += 1
         if not connection.writing_paused:
-            who = client.address, admission.grant.identity
-            answer.tell(self._audit, self._metrics, request_id, who, inbound.now, began)
+            answer.tell(self._audit, self._metrics, request_id, asker, inbound.now, began)
             connection.go_on()
             return True
         exchange, story = self._speaker.begin(connection, known.message, began)
@@ -299,6 +315,6 @@ class FastLane:
 
 
 def _is_alike(grant: Grant, former: Grant) -> bool:
-    """Whether answers and audit lines of both differ in nothing but the key's identity."""
-    same = grant.response == former.response and grant.signing_key == former.signing_key
-    return same and not grant.subject and grant.ctx is None
+    """Whether answers and audit lines of both differ in nothing but the key's identity and its subject."""
+    same = grant.response == former.response and grant.signing_key == former.signing_key and grant.ctx is None
+    return same and (is_plain(grant.subject) if former.subject else not grant.subject)

@@ -14,7 +14,7 @@ from aiohttp.http_parser import RawRequestMessage
 
 from valetstore.edge.bounded import Bounded
 from valetstore.edge.exchange import Exchange, Shown
-from valetstore.edge.template import Answer, answer_of
+from valetstore.edge.template import Answer, Asker, answer_of, is_plain
 from valetstore.gateway import Gateway
 from valetstore.grants.grant import Admission
 from valetstore.grants.native import NAME as NATIVE
@@ -22,6 +22,7 @@ from valetstore.grants.networks import address_group
 from valetstore.grants.recognise import recognise
 from valetstore.grants.scheme import Scheme
 from valetstore.inbound import Headers, Inbound
+from valetstore.policy.request import Term, term_of
 from valetstore.storage.promise import ObjectInfo
 from valetstore.storage.small import SMALL_BYTES
 
@@ -72,7 +73,7 @@ class Fields(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A head that was answered before: by which rules, to whom, what let it in, what it was shown, how."""
+    """A head that was answered before: by which rules, to whom, what let it in and when, what it was shown, how."""
 
     rules: tuple[object, object, object]
     origin: tuple[str, bool]
@@ -83,6 +84,8 @@ class Known(NamedTuple):
     info: ObjectInfo
     answer: Answer
     scheme: Scheme
+    term: Term | None
+    asker: Asker
 
 
 class LaneMemory:
@@ -109,9 +112,10 @@ class LaneMemory:
         self._seen.put(head, False)
         return False
 
-    def is_worth(self, head: bytes) -> bool:
-        """Whether a head that is not known should be, when it is answered now: it was seen before, and has room."""
-        return self.came_before(head) and self._gets_room(self._heads, head)
+    def is_valid(self, known: Known) -> bool:
+        """Whether it was admitted by what is in force."""
+        gateway, (schemes, keys, limits) = self._gateway, known.rules
+        return schemes is gateway.schemes and keys is gateway.keys and limits is gateway.limits
 
     def is_large(self, head: bytes) -> bool:
         """Whether a head, when it was answered last, asked for an object that is not remembered."""
@@ -155,16 +159,42 @@ class LaneMemory:
                 if known is not None:
                     memory.put(text, known)
 
+    def note_alike(
+        self, head: bytes, page: Known, admission: Admission, origin: tuple[str, bool], client: Client
+    ) -> None:
+        """A head of a page that is known was admitted, its answer the page's: one that comes again need not be verified
+        again.
+        """
+        inbound = admission.inbound
+        if self.came_before(head) and self._gets_room(self._heads, head) and self._gateway.is_lasting(inbound):
+            own = page._replace(
+                origin=origin,
+                client=client,
+                asker=Asker.of(client.address, admission.grant),
+                inbound=inbound.at(inbound.now),
+                message=page.message._replace(path=inbound.target.decode()),
+                admission=admission,
+                term=term_of(admission.grant),
+            )
+            self._heads.put(head, own)
+
     def _places(self, head: bytes, shown: Shown) -> Iterator[tuple[Bounded[Known], bytes]]:
         """Where a head is looked for when it comes again, and by what."""
         if shown.admission.use is None:
             yield self._heads, head
         grant, page = shown.admission.grant, page_of(head)
         # What else a key says to the audit is not left out of a page's lines.
-        if page is None or grant.scheme != NATIVE or grant.subject or grant.ctx is not None:
+        if page is None or grant.scheme != NATIVE or grant.ctx is not None:
+            return
+        if (grant.subject and not is_plain(grant.subject)) or self._is_taken(page[0], shown):
             return
         if _BEFORE_KEY.fullmatch(head, 0, head.find(KEY_MARK) + len(KEY_MARK)):
             yield self._pages, page[0]
+
+    def _is_taken(self, text: bytes, shown: Shown) -> bool:
+        """Whether a page has an answer that is right, for keys of another kind: two would drive each other out."""
+        known = self._pages.get(text)
+        return known is not None and self.is_valid(known) and known.info == shown.info
 
     def _gets_room(self, memory: Bounded[Known], text: bytes) -> bool:
         """Whether one more is worth its price: where it takes another's place, only for some, and later for others.
@@ -186,16 +216,19 @@ class LaneMemory:
         answer = _answer_of(exchange, shown)
         if answer is None:
             return None
+        client = Client.of(inbound)
         return Known(
             rules=(gateway.schemes, gateway.keys, gateway.limits),
             origin=exchange.protocol.origin,
-            client=Client.of(inbound),
+            client=client,
             inbound=inbound.at(inbound.now),
             message=exchange.message,
             admission=shown.admission,
             info=shown.info,
             answer=answer,
             scheme=recognise(inbound, gateway.schemes).scheme,
+            term=term_of(shown.admission.grant),
+            asker=Asker.of(client.address, shown.admission.grant),
         )
 
 

@@ -1,10 +1,11 @@
 """Template: bytes that are always the same but for a few blanks; and an answer made of them.
 
 An answer that was given once, and is right again, differs in few things: its request's id, its date, and the moment,
-the duration, the address and the key that the audit tells. They are found in what was said and told before, and all
-else is copied.
+the duration, the address, the key and its subject that the audit tells. They are found in what was said and told
+before, and all else is copied.
 """
 
+import re
 import secrets
 import time
 from binascii import hexlify
@@ -16,12 +17,15 @@ from typing import Final, NamedTuple
 from valetstore.audit import Audit, AuditEvent, encode, rfc3339
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.replies import date_at
+from valetstore.grants.grant import Grant
 from valetstore.metrics import Metrics
 
 Retell = Callable[[str, str, float], list[AuditEvent]]
 """From a moment, a request's id and a duration in ms to the audit lines of a request, but for those the same."""
 
 _DATE: Final = b"\r\nDate: "
+# What JSON writes as it is, and the audit does not cut.
+_PLAIN_SUBJECT: Final = re.compile(r"[ !#-\[\]-~]{1,256}")
 
 
 class Template:
@@ -57,6 +61,19 @@ def _picker(places: Sequence[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes,
     return lambda values: tuple(values[place] for place in places)
 
 
+class Asker(NamedTuple):
+    """Who asked with what, as the audit says it: the address (b"" for none), the key's identity, its subject."""
+
+    address: bytes
+    identity: bytes
+    subject: bytes
+
+    @classmethod
+    def of(cls, address: bytes, grant: Grant) -> "Asker":
+        """Whoever holds this key at that address."""
+        return cls(address, hexlify(grant.identity), grant.subject.encode())
+
+
 class Answer(NamedTuple):
     """How one request was answered with a small object, to be said again. `body_bytes` is 0 for a HEAD."""
 
@@ -70,18 +87,20 @@ class Answer(NamedTuple):
         """Write it. Raises ConnectionResetError where the client is gone."""
         connection.write(self.head.fill(request_id.encode(), date_at(int(now))), body if self.body_bytes else b"")
 
-    def tell(
-        self, audit: Audit, metrics: Metrics, request_id: str, who: tuple[bytes, bytes], now: float, began: float
-    ) -> None:
-        """What the audit and the metrics hear of it: `who` is an address and a key's identity; `now` since the epoch,
-        `began` monotonic, both in seconds.
+    def tell(self, audit: Audit, metrics: Metrics, request_id: str, who: Asker, now: float, began: float) -> None:
+        """What the audit and the metrics hear of it; `now` since the epoch, `began` monotonic, both in seconds.
+
+        Who asks has an address, and a subject, if the one that was answered had: and both subjects are plain, or one.
         """
         took = time.monotonic() - began
-        address, identity = who
-        blanks = _moment(int(now * 1000)), request_id.encode(), b"%.3f" % (took * 1000), address, hexlify(identity)
-        for line in self.lines:
-            audit.write_line(line.fill(*blanks))
+        blanks = _moment(int(now * 1000)), request_id.encode(), b"%.3f" % (took * 1000), *who
+        audit.write_lines([line.fill(*blanks) for line in self.lines])
         metrics.handed_out(self.dialect, self.operation, took, self.body_bytes)
+
+
+def is_plain(subject: str) -> bool:
+    """Whether a subject can stand in another one's place in an audit line."""
+    return _PLAIN_SUBJECT.fullmatch(subject) is not None
 
 
 @lru_cache(maxsize=8)
@@ -107,11 +126,13 @@ def answer_of(
     blanked = head_of(head, request_id)
     if blanked is None:
         return None
-    moment, own_id, address, identity = (secrets.token_hex(16) for _ in range(4))
+    moment, own_id, address, identity, subject = (secrets.token_hex(16) for _ in range(5))
     duration = float(10**14 + secrets.randbelow(10**14))
     events = retell(moment, own_id, duration)
     for event in events:
         event.address, event.key_identity = address if event.address else "", identity
-    blanks = (moment.encode(), own_id.encode(), repr(duration).encode(), address.encode(), identity.encode())
-    lines = tuple(Template(encode(event), blanks) for event in events)
+        event.subject = subject if is_plain(event.subject) else event.subject
+    filled = (moment, own_id, repr(duration), address, identity, subject)
+    blanks = tuple(text.encode() for text in filled)
+    lines = tuple(Template(encode(event.bound()), blanks) for event in events)
     return Answer(blanked, lines, body_bytes, dialect, operation)

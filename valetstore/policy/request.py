@@ -7,7 +7,7 @@ headers, length, type. A refusal names the first that fails, and nothing later i
 import math
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from valetstore.errors import Denied
 from valetstore.grants.grant import Grant, Intent, Scope
@@ -42,6 +42,25 @@ def enforce(grant: Grant, intent: Intent, inbound: Inbound, revocations: Revocat
     if intent.operation == "write":
         _length(grant, intent, inbound)
         _type(grant, intent, inbound)
+
+
+class Term(NamedTuple):
+    """When a grant is in force: from `since` on and before `until`, in seconds since the epoch."""
+
+    since: float
+    until: float
+
+
+def term_of(grant: Grant) -> Term | None:
+    """The moments at which the checks of VALIDITY hold; None where a request's own moment is measured against more.
+
+    For a grant that was enforced once: what is wrong at any moment is not asked.
+    """
+    if grant.ttl_max is not None and grant.issued_at is None:
+        return None
+    starts = [moment - grant.early for moment in (grant.not_before, grant.issued_at) if moment is not None]
+    end = grant.not_after + grant.skew
+    return Term(max(starts, default=-math.inf), end if grant.retires_at is None else min(end, grant.retires_at))
 
 
 def enforce_further(grant: Grant, intent: Intent, inbound: Inbound, revocations: RevocationTable) -> None:
