@@ -306,6 +306,20 @@ def test_when_there_is_room_again_the_rest_follows_and_one_line_says_how_many_we
     assert systems[0]["code"] == "audit_lines_lost"
 
 
+@pytest.mark.parametrize("before", range(5))
+def test_who_was_told_that_lines_are_accepted_finds_them_kept(tmp_path: Path, before: int) -> None:
+    """Of several at once too, where there is room for one: what is served unrecorded would have no end."""
+    settings = config.Audit(audit_to="stdout", audit_file="", audit_lines_max=4)
+    audit = Audit(settings, tmp_path)  # not started: nobody takes any away meanwhile
+    for number in range(before):
+        audit.write(event(number))
+    for _ in range(9):
+        accepting, dropped = audit.accepting, audit.dropped
+        audit.write_lines([b"{}\n", b"{}\n"])
+        assert audit.dropped - dropped == (0 if accepting else 2)
+    assert not audit.accepting
+
+
 def test_a_line_that_was_torn_by_a_full_disk_is_ended_and_written_again_whole(tmp_path: Path) -> None:
     """A file size limit tears the second line; the kernel takes what fits, then refuses."""
     sink = FileSink(tmp_path / "audit.log")

@@ -169,13 +169,14 @@ class Audit:
         self._put((event,))
 
     def write_lines(self, lines: Sequence[bytes]) -> None:
-        """The same of what `encode` has made before; all of them, or none."""
+        """The same of what `encode` has made before; all of them where there is room for the first, or none."""
         if self._sink is not None:
             self._put(lines)
 
     def _put(self, events: Sequence[AuditEvent | bytes]) -> None:
         queue = self._queue
-        if self._stopping or len(queue) + len(self._lines) + len(events) > self._lines_max:
+        # As `accepting` has it: whoever asked that before must not find its lines dropped.
+        if self._stopping or len(queue) + len(self._lines) >= self._lines_max:
             self._drop(len(events))
             return
         queue.extend(events)
@@ -300,6 +301,11 @@ def encode(event: AuditEvent) -> bytes:
     }
     ctx = None if event.ctx is None else _bounded_ctx(event.ctx, _TIGHT_CHARACTERS)
     return _encode(msgspec.structs.replace(event, ctx=ctx, **cut)) + b"\n"
+
+
+def stays_whole(event: AuditEvent, growth: int) -> bool:
+    """Whether `encode` leaves the texts of a bounded event as they are, even if they were so many bytes longer."""
+    return len(_encode(event)) + growth <= PIPE_BYTES - 2
 
 
 def rfc3339(seconds: float) -> str:

@@ -81,7 +81,9 @@ class Gateway:
         self, inbound: Inbound, credential: Credential, intent: Intent, source: str, *, is_new: bool = False
     ) -> Admission | None:
         """The same, where it is known which credential came, what is asked, and from where (`source` is the
-        address_group, "" where there is no address): by a request that differed in nothing but the key's own text.
+        address_group, "" where there is no address): by a request that differed in nothing but the key's own text and
+        the address it came from, by which neither is decided.
+
         One that `is_new`, as keys of limited use are, is not looked for among those that were verified.
         """
         if intent.operation != "read" or intent.key is None:

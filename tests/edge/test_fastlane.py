@@ -382,6 +382,19 @@ def test_keys_of_many_subjects_share_a_page(house: House) -> None:
     assert fast.served_by()["page"] - before >= 12
 
 
+def test_a_page_goes_to_the_kind_of_key_that_comes_most(tmp_path: Path) -> None:
+    """One that has little in common with the others does not keep it from them."""
+    with laned(tmp_path) as lane, lane.wire() as wire:
+        lane.put("/b/one", b"one")
+        odd = {"cache-control": "no-store"}
+        for number in range(6):
+            assert heard(wire, head("GET", lane.reading("/b/one", response=odd, jti=f"odd-{number}"))).body == b"one"
+        before = lane.served_by()["page"]
+        for number in range(60):
+            assert heard(wire, head("GET", lane.reading("/b/one", jti=f"usual-{number}"))).body == b"one"
+        assert lane.served_by()["page"] - before >= 20
+
+
 def test_clients_of_many_addresses_share_a_page(tmp_path: Path) -> None:
     """Each is judged and told of by its own."""
     with laned(tmp_path) as lane, lane.wire() as wire, Wire(lane.gate.address, source="127.0.0.2") as other:

@@ -5,10 +5,11 @@ import time
 from types import SimpleNamespace
 from typing import Any, Final
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from valetstore.audit import AuditEvent, encode, rfc3339
+from valetstore.audit_sinks import PIPE_BYTES
 from valetstore.edge.request_id import new_request_id
 from valetstore.edge.template import Asker, Template, answer_of, head_of, is_plain
 from valetstore.metrics import Metrics
@@ -87,6 +88,28 @@ def test_an_audit_line_is_what_it_would_have_been(
     for line, event in zip(lines, retell(*new), strict=True):
         event.address, event.key_identity, event.subject = "2001:db8::1", "0f" * 16, other
         assert json.loads(line) == json.loads(encode(event.bound()))
+
+
+@given(length=st.integers(450, 750), subject=st.sampled_from(["", "u", "x" * 256]))
+@example(length=0, subject="x" * 256)
+def test_what_the_audit_would_cut_is_not_said_again(length: int, subject: str) -> None:
+    """A line near its bound is whole or cut by what is filled in: only what is whole in any case is kept."""
+
+    def retell(moment: str, request_id: str, duration_ms: float) -> list[AuditEvent]:
+        event = AuditEvent(time=moment, request_id=request_id, event="transfer", duration_ms=duration_ms)
+        event.object, event.subject, event.address = "/b/" + "\x7f" * length, subject, "2001:db8::1"
+        return [event]
+
+    made = answer_of(HEAD % (b"id", b"id"), "id", retell, body_bytes=3, dialect="native", operation="read")
+    if made is None:
+        assert length > 500
+        return
+    longest = (b"2026-01-31T23:59:59.123Z", b"f" * 16, b"1234567890.123", b"f" * 39, b"f" * 32, b"s" * 256)
+    (line,) = (template.fill(*longest) for template in made.lines)
+    assert len(line) <= PIPE_BYTES - 1
+    told = retell(longest[0].decode(), "f" * 16, 1234567890.123)[0]
+    told.address, told.key_identity, told.subject = "f" * 39, "f" * 32, "s" * 256 if subject else ""
+    assert json.loads(line) == json.loads(encode(told.bound()))
 
 
 @given(now=st.floats(0, 4e9), took=st.floats(0, 100))

@@ -7,8 +7,9 @@ Rule 1: only what the parser has read before is not given to it. A request's fie
 request that came the general way and was admitted; its line must be of the plainest kind.
 Rule 2: whatever is not to be answered with a whole small object goes the general way, as if it had not been looked at:
 refusals, conditions, ranges, origins, budgets, objects that are not in memory. Nothing was counted or told by then.
-Rule 3: a head that comes again is answered as it was, where the object is as it was. Time, revocation, source and the
-object's state are asked each time; another key ring, other settings or another address, and nothing is remembered.
+Rule 3: a head that comes again is answered as it was, where the object is as it was. Time, revocation, the object's
+state, and an address that is another one are asked each time; another key ring, other settings, TLS or host, and
+nothing is remembered.
 Rule 4: while a use is being logged, the connection holds what comes next back.
 """
 
@@ -25,7 +26,7 @@ from valetstore.config import Limits
 from valetstore.edge.arrival import Arrivals
 from valetstore.edge.cors import Cors
 from valetstore.edge.exchange import Exchange
-from valetstore.edge.lane_memory import HEAD_BYTES_MAX, KEY_MARK, Client, Known, LaneMemory, page_of
+from valetstore.edge.lane_memory import HEAD_BYTES_MAX, KEY_MARK, Client, Known, LaneMemory, Page, page_of
 from valetstore.edge.lane_speaker import Speaker, Turn
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.replies import Header
@@ -98,10 +99,9 @@ class FastLane:
             return False
         page = page_of(data)
         if page is not None:
-            text, key = page
-            known = self._memory.page(text)
+            known = self._memory.page(page.text)
             if known is not None and self._memory.is_valid(known):
-                return self._by_page(connection, data, key, known)
+                return self._by_page(connection, data, page, known)
         return self._by_fields(connection, data)
 
     def _by_fields(self, connection: GatewayProtocol, data: bytes) -> bool:
@@ -145,7 +145,7 @@ class FastLane:
                 if elsewhere is None:
                     return False
                 (inbound, client), term = elsewhere, None
-                asker = Asker.of(client.address, known.admission.grant)
+                asker = known.asker._replace(address=client.address)
             gateway.admit_again(known.admission, inbound, client.group, term)
             small = self._store.small(known.admission)
         except Denied:
@@ -167,12 +167,12 @@ class FastLane:
         same = inbound.tls == known.inbound.tls and inbound.host == known.inbound.host
         return (inbound, client) if same and bool(client.address) == bool(known.client.address) else None
 
-    def _by_page(self, connection: GatewayProtocol, data: bytes, key: bytes, known: Known) -> bool:
+    def _by_page(self, connection: GatewayProtocol, data: bytes, page: Page, known: Known) -> bool:
         """The same head with another key: verified and judged like any, and answered as the one before."""
         began = time.monotonic()
         former, client = known.inbound, known.client
         try:
-            target = former.raw_path + KEY_MARK + key
+            target = former.raw_path + KEY_MARK + page.key
             if known.origin == connection.origin:
                 inbound = former.asking(former.method, target, time.time())
             else:
@@ -180,7 +180,7 @@ class FastLane:
                 if elsewhere is None:
                     return self._by_fields(connection, data)
                 inbound, client = elsewhere
-            credential = Credential(known.scheme, "query", key.decode())
+            credential = Credential(known.scheme, "query", page.key.decode())
             intent, is_new = known.admission.intent, known.admission.use is not None
             admission = self._gateway.admit_as(inbound, credential, intent, client.group, is_new=is_new)
             small = None if admission is None else self._store.small(admission)
@@ -194,7 +194,10 @@ class FastLane:
             return True
         asker = Asker.of(client.address, admission.grant)
         if admission.use is None:
-            self._memory.note_alike(data, known, admission, connection.origin, client)
+            if is_new:  # it may come again, and so may the next
+                self._memory.keep_page(page.text, known._replace(admission=admission))
+            if self._memory.is_worth(data):
+                self._memory.keep(data, known.by(admission, connection.origin, client, asker))
             return self._repeat(connection, known, admission, inbound, asker, small.body, began)
         told = partial(self._told_of_page, connection, data, known, admission, asker, small, began)
         self._claim(connection, admission, told)

@@ -87,6 +87,26 @@ class Known(NamedTuple):
     term: Term | None
     asker: Asker
 
+    def by(self, admission: Admission, origin: tuple[str, bool], client: Client, asker: Asker) -> "Known":
+        """What is known of a page, for one key on it that was admitted."""
+        inbound = admission.inbound
+        return self._replace(
+            origin=origin,
+            client=client,
+            inbound=inbound.at(inbound.now),
+            message=self.message._replace(path=inbound.target.decode()),
+            admission=admission,
+            term=term_of(admission.grant),
+            asker=asker,
+        )
+
+
+class Page(NamedTuple):
+    """A head as the text without its key, and the key."""
+
+    text: bytes
+    key: bytes
+
 
 class LaneMemory:
     """Up to `bytes_max` bytes of heads and fields. For the event loop's thread."""
@@ -98,6 +118,7 @@ class LaneMemory:
         self._seen: Bounded[bool] = Bounded(bytes_max // 4, _ONCE_BYTES, 1)  # True where the object was too large
         self._pages: Bounded[Known] = Bounded(bytes_max // 4, _ENTRY_BYTES, _TEXT_FACTOR)
         self._asked = 0
+        self._misfits = 0
         self.page = self._pages.get
         """What is known of a whole head but for its key: see `page_of`."""
         self.fields = self._fields.get
@@ -159,24 +180,17 @@ class LaneMemory:
                 if known is not None:
                     memory.put(text, known)
 
-    def note_alike(
-        self, head: bytes, page: Known, admission: Admission, origin: tuple[str, bool], client: Client
-    ) -> None:
-        """A head of a page that is known was admitted, its answer the page's: one that comes again need not be verified
-        again.
-        """
-        inbound = admission.inbound
-        if self.came_before(head) and self._gets_room(self._heads, head) and self._gateway.is_lasting(inbound):
-            own = page._replace(
-                origin=origin,
-                client=client,
-                asker=Asker.of(client.address, admission.grant),
-                inbound=inbound.at(inbound.now),
-                message=page.message._replace(path=inbound.target.decode()),
-                admission=admission,
-                term=term_of(admission.grant),
-            )
-            self._heads.put(head, own)
+    def is_worth(self, head: bytes) -> bool:
+        """Whether a head that is not known should be, when it is answered now: it was seen before, and has room."""
+        return self.came_before(head) and self._gets_room(self._heads, head)
+
+    def keep(self, head: bytes, known: Known) -> None:
+        """A head was answered so."""
+        self._heads.put(head, known)
+
+    def keep_page(self, text: bytes, known: Known) -> None:
+        """A page was answered so: see `page_of`."""
+        self._pages.put(text, known)
 
     def _places(self, head: bytes, shown: Shown) -> Iterator[tuple[Bounded[Known], bytes]]:
         """Where a head is looked for when it comes again, and by what."""
@@ -186,15 +200,21 @@ class LaneMemory:
         # What else a key says to the audit is not left out of a page's lines.
         if page is None or grant.scheme != NATIVE or grant.ctx is not None:
             return
-        if (grant.subject and not is_plain(grant.subject)) or self._is_taken(page[0], shown):
+        if (grant.subject and not is_plain(grant.subject)) or self._is_taken(page.text, shown):
             return
         if _BEFORE_KEY.fullmatch(head, 0, head.find(KEY_MARK) + len(KEY_MARK)):
-            yield self._pages, page[0]
+            yield self._pages, page.text
 
     def _is_taken(self, text: bytes, shown: Shown) -> bool:
-        """Whether a page has an answer that is right, for keys of another kind: two would drive each other out."""
+        """Whether a page has an answer that is right, for keys of another kind: two would drive each other out.
+
+        One in some takes the place all the same, so that in the end it has the kind that comes most.
+        """
         known = self._pages.get(text)
-        return known is not None and self.is_valid(known) and known.info == shown.info
+        if known is None or not self.is_valid(known) or known.info != shown.info:
+            return False
+        self._misfits += 1
+        return self._misfits % _FULL_EVERY != 0
 
     def _gets_room(self, memory: Bounded[Known], text: bytes) -> bool:
         """Whether one more is worth its price: where it takes another's place, only for some, and later for others.
@@ -232,8 +252,8 @@ class LaneMemory:
         )
 
 
-def page_of(head: bytes) -> tuple[bytes, bytes] | None:
-    """A head whose query is one native key, as the head without it and the key; None where it is surely another one.
+def page_of(head: bytes) -> Page | None:
+    """The page of a head whose query is one native key; None where it is surely another one.
 
     What stands before the key is not looked at. A head that is found among those that are remembered, in which it was,
     has the same there: the text says where the key was, with a line feed that no request line has.
@@ -243,7 +263,7 @@ def page_of(head: bytes) -> tuple[bytes, bytes] | None:
     key = head[start:end]
     if start < len(KEY_MARK) or end <= start or key.translate(None, _KEY_CHARACTERS):
         return None
-    return head[:start] + b"\n" + head[end:], key
+    return Page(head[:start] + b"\n" + head[end:], key)
 
 
 def _answer_of(exchange: Exchange, shown: Shown) -> Answer | None:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from valetstore.audit import Audit, AuditEvent, encode, rfc3339
+from valetstore.audit import Audit, AuditEvent, encode, rfc3339, stays_whole
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.replies import date_at
 from valetstore.grants.grant import Grant
@@ -24,8 +24,10 @@ Retell = Callable[[str, str, float], list[AuditEvent]]
 """From a moment, a request's id and a duration in ms to the audit lines of a request, but for those the same."""
 
 _DATE: Final = b"\r\nDate: "
-# What JSON writes as it is, and the audit does not cut.
+# What JSON writes as it is, and the audit does not cut but in a line that is too long.
 _PLAIN_SUBJECT: Final = re.compile(r"[ !#-\[\]-~]{1,256}")
+_BLANKS_BYTES_MAX: Final = 512
+"""More than all blanks of a line take together."""
 
 
 class Template:
@@ -122,7 +124,7 @@ def head_of(head: bytes, request_id: str) -> Template | None:
 def answer_of(
     head: bytes, request_id: str, retell: Retell, *, body_bytes: int, dialect: str, operation: str
 ) -> Answer | None:
-    """From a head as it went out; None where it cannot be said again."""
+    """From a head as it went out; None where it cannot be said again, or not be told in lines that are surely whole."""
     blanked = head_of(head, request_id)
     if blanked is None:
         return None
@@ -132,7 +134,9 @@ def answer_of(
     for event in events:
         event.address, event.key_identity = address if event.address else "", identity
         event.subject = subject if is_plain(event.subject) else event.subject
+    if not all(stays_whole(event.bound(), _BLANKS_BYTES_MAX) for event in events):
+        return None
     filled = (moment, own_id, repr(duration), address, identity, subject)
     blanks = tuple(text.encode() for text in filled)
-    lines = tuple(Template(encode(event.bound()), blanks) for event in events)
+    lines = tuple(Template(encode(event), blanks) for event in events)
     return Answer(blanked, lines, body_bytes, dialect, operation)

@@ -57,8 +57,8 @@ STORE_WATCH_SECONDS: Final = 2.0
 STORE_PATIENCE_SECONDS: Final = 10.0
 
 GARBAGE_MAX: Final = 10_000
-"""New objects until the collector looks for cycles among them. Requests make hardly any; with Python's own 700, what
-the uploads under way hold would be looked through again and again, 4 % of their time."""
+"""So many more objects until the collector looks for cycles among them. Requests leave hardly any; with the 700 of
+Python 3.11, what the uploads under way hold would be looked through again and again, 4 % of their time."""
 
 
 class Single(NamedTuple):
