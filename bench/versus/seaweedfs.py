@@ -62,14 +62,19 @@ class SeaweedFS(Daemon):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        rules = _form("filer.conf", msgspec.json.encode(_RULES))
+        try:
+            self._sync_in_second_bucket()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _sync_in_second_bucket(self) -> None:
         with closing(http.client.HTTPConnection(self.host, self._filer_port, timeout=5)) as filer:
-            filer.request("POST", "/etc/seaweedfs/filer.conf", rules, {"Content-Type": f"multipart/form-data; {_EDGE}"})
+            filer.request("PUT", "/etc/seaweedfs/filer.conf", msgspec.json.encode(_RULES))
             status = filer.getresponse().status
         if status != 201 or not self._has(SYNCED):
-            self.__exit__(None, None, None)
             raise RuntimeError(f"SeaweedFS did not take the rule that it is to sync (status {status})")
-        return self
 
     def accepts(self) -> bool:
         """The bucket can be made: S3 gateway, filer, volume server and master have found each other."""
@@ -119,16 +124,6 @@ def version(binary: str) -> str:
     said = subprocess.run([binary, "version"], capture_output=True, text=True, check=False)
     found = re.search(r"\b[0-9]+\.[0-9]+\b", said.stdout)
     return found[0] if found else "of an unknown version"
-
-
-_EDGE: Final = "boundary=rules-of-the-filer"
-
-
-def _form(name: str, content: bytes) -> bytes:
-    """A form with one file, as the filer takes them."""
-    edge = f"--{_EDGE.removeprefix('boundary=')}"
-    head = f'{edge}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
-    return head.encode() + content + f"\r\n{edge}--\r\n".encode()
 
 
 def _options(folder: Path, ports: list[int]) -> list[str]:
