@@ -16,6 +16,7 @@ Rule 4: while a use is being logged, the connection holds what comes next back.
 import logging
 import re
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -26,6 +27,7 @@ from valetstore.config import Limits
 from valetstore.edge.arrival import Arrivals
 from valetstore.edge.cors import Cors
 from valetstore.edge.exchange import Exchange
+from valetstore.edge.glances import Glances
 from valetstore.edge.lane_memory import HEAD_BYTES_MAX, KEY_MARK, Client, Known, LaneMemory, Page, page_of
 from valetstore.edge.lane_speaker import Speaker, Turn
 from valetstore.edge.protocol import GatewayProtocol
@@ -65,6 +67,7 @@ class FastLane:
         arrivals: Arrivals,
         gateway: Gateway,
         store: DiskStore,
+        connections: Callable[[], int],
         cors: Cors,
         audit: Audit,
         metrics: Metrics,
@@ -73,10 +76,13 @@ class FastLane:
         bytes_max: int,
         served: dict[str, int],
     ) -> None:
-        """`served` counts the answers, by what was known of their requests: see WAYS."""
+        """`served` counts the answers, by what was known of their requests: see WAYS; `connections` says how many are
+        open.
+        """
         self._arrivals = arrivals
         self._gateway = gateway
         self._store = store
+        self._glances = Glances(store, connections)
         self._audit = audit
         self._metrics = metrics
         self._memory = LaneMemory(gateway, bytes_max)
@@ -122,7 +128,7 @@ class FastLane:
             # Other dialects' answers have heads of their own: theirs are learned, not made.
             if admission is None or admission.grant.scheme != NATIVE:
                 return False
-            small = self._store.small(admission)
+            small = self._small(connection, admission)
         except Denied:
             return False
         if small is None or small.body is None:
@@ -147,7 +153,7 @@ class FastLane:
                 (inbound, client), term = elsewhere, None
                 asker = known.asker._replace(address=client.address)
             gateway.admit_again(known.admission, inbound, client.group, term)
-            small = self._store.small(known.admission)
+            small = self._small(connection, known.admission)
         except Denied:
             return False
         if small is None or small.body is None or (small.info is not known.info and small.info != known.info):
@@ -183,7 +189,7 @@ class FastLane:
             credential = Credential(known.scheme, "query", page.key.decode())
             intent, is_new = known.admission.intent, known.admission.use is not None
             admission = self._gateway.admit_as(inbound, credential, intent, client.group, is_new=is_new)
-            small = None if admission is None else self._store.small(admission)
+            small = None if admission is None else self._small(connection, admission)
         except Denied:
             return False
         if admission is None or small is None or small.body is None:
@@ -202,6 +208,11 @@ class FastLane:
         told = partial(self._told_of_page, connection, data, known, admission, asker, small, began)
         self._claim(connection, admission, told)
         return True
+
+    def _small(self, connection: GatewayProtocol, admission: Admission) -> Small | None:
+        """The object as this request has to see it."""
+        # What a TLS record holds may be younger than the bytes that it came behind.
+        return self._store.small(admission) if connection.origin[1] else self._glances.small(admission)
 
     def _turn(
         self,

@@ -193,6 +193,7 @@ class Worker:
             arrivals=Arrivals(self._proxies),
             gateway=self._gateway,
             store=self._store,
+            connections=self._book.__len__,
             cors=cors,
             audit=self._audit,
             metrics=self.metrics,
