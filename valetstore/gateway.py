@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from valetstore.config import Budgets as BudgetSettings
 from valetstore.errors import Denied
-from valetstore.grants.grant import Admission, Charge, Grant, Intent, Proof, Use
+from valetstore.grants.grant import Admission, Charge, Grant, Intent, Operation, Proof, Use
 from valetstore.grants.memory import ProofMemory
 from valetstore.grants.networks import address_group
 from valetstore.grants.recognise import recognise
@@ -66,16 +66,18 @@ class Gateway:
             raise denied.because(**describe(grant, intent)) from None
         return Admission(inbound, intent, grant, None if intent.staged else use, charges, proof.body)
 
-    def admit_at_once(self, inbound: Inbound) -> Admission | None:
-        """`admit` for a read of one object, without a wait: None where it is another request, or counted by budgets.
+    def admit_at_once(self, inbound: Inbound, operation: Operation = "read") -> Admission | None:
+        """`admit` for a read or a write of one object, without a wait: None where it is another request, or counted by
+        budgets.
 
-        A use is not looked at: whoever serves it claims it, and that decides. So a HEAD, which claims nothing, is
-        another request where uses are limited. Raises Denied where `admit` would, which is then to be asked: nothing
-        was counted, and the evidence is not whole.
+        A read's use is not looked at: whoever serves it claims it, and that decides. So a HEAD, which claims nothing,
+        is another request where uses are limited, and so is a write, which reserves it. Raises Denied where `admit`
+        would, which is then to be asked: nothing was counted, and the evidence is not whole.
         """
         credential = recognise(inbound, self.schemes)
         source = "" if inbound.peer is None else address_group(inbound.peer)
-        return self.admit_as(inbound, credential, credential.scheme.intent(inbound), source)
+        intent = credential.scheme.intent(inbound)
+        return None if intent.operation != operation else self.admit_as(inbound, credential, intent, source)
 
     def admit_as(
         self, inbound: Inbound, credential: Credential, intent: Intent, source: str, *, is_new: bool = False
@@ -86,7 +88,7 @@ class Gateway:
 
         One that `is_new`, as keys of limited use are, is not looked for among those that were verified.
         """
-        if intent.operation != "read" or intent.key is None:
+        if intent.key is None or intent.upload or intent.staged:
             return None
         self.budgets.check(source, inbound.now)
         if is_new:
@@ -98,7 +100,7 @@ class Gateway:
         if proof.body is not None or charges_of(grant, inbound.peer, self.limits):
             return None
         use = use_of(grant, intent, inbound)
-        if use is not None and inbound.method == "HEAD":
+        if use is not None and (inbound.method == "HEAD" or intent.operation != "read"):
             return None
         return Admission(inbound, intent, grant, use)
 

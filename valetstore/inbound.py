@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from valetstore.encoding import percent_decode, split_query
 from valetstore.errors import Denied
+from valetstore.frame import Framed, framed
 
 Address = IPv4Address | IPv6Address
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -167,8 +168,15 @@ class Inbound:
             raise Denied("target_invalid", f"The path has {error}.") from None
 
     @_once
+    def framed(self) -> Framed | None:
+        """The query in its frame, which others share; None for most that are not signed in Amazon's or Google's way."""
+        return framed(self.raw_query)
+
+    @_once
     def query(self) -> tuple[tuple[str, str], ...]:
         """The query as decoded pairs in order; raises `target_invalid`."""
+        if self.framed is not None:
+            return self.framed.pairs
         try:
             return split_query(self.raw_query)
         except UnicodeDecodeError:
@@ -179,7 +187,7 @@ class Inbound:
     @_once
     def names(self) -> Set[str]:
         """The names of all query parameters, each in lower case; raises `target_invalid`."""
-        return {name.lower() for name, _ in self.query}
+        return {name.lower() for name, _ in self.query} if self.framed is None else self.framed.frame.names
 
     def parameters(self, name: str) -> list[str]:
         """Every value of one query parameter, in order."""

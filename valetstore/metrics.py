@@ -81,7 +81,7 @@ _ASKED: Final[Mapping[str, _Asked]] = {
     "valetstore_transfers_in_flight": _Asked("Bodies on their way.", ("direction",), _sum),
     "valetstore_connections": _Asked("Open client connections.", (), _sum),
     "valetstore_fast_lane_total": _Asked(
-        "Downloads answered in the fast lane, by what was known of them.", ("known",), _sum, is_counter=True
+        "Requests answered in the fast lane, by what was known of them.", ("known",), _sum, is_counter=True
     ),
     # One process owns these; no other says them.
     "valetstore_replay_entries": _Asked("Single-use keys that are remembered.", (), max),

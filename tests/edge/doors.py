@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.edge.wire import Wire
-from tests.gate import Answer, Gate, asked, free_port
+from tests.gate import Answer, Gate, InOnePiece, SecureInOnePiece, asked, free_port
 
 KINDS: Final = ("http", "workers", "tls", "nginx", "caddy")
 
@@ -59,8 +59,8 @@ class Door:
         host, port = self.address
         if self.cafile:
             context = ssl.create_default_context(cafile=str(self.cafile))
-            return http.client.HTTPSConnection(host, port, timeout=20, context=context)
-        return http.client.HTTPConnection(host, port, timeout=20)
+            return SecureInOnePiece(host, port, timeout=20, context=context)
+        return InOnePiece(host, port, timeout=20)
 
 
 @contextlib.contextmanager

@@ -12,12 +12,13 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from tests.edge.doors import mint, target, toml
-from tests.edge.wire import Ended, Wire, head
+from tests.edge.wire import Ended, Wire, head, wait_until
 from tests.gate import Gate, free_port
 
 TIMES: Final = 4
@@ -178,3 +179,43 @@ def request_of(url: str, method: str = "GET", *lines: str, version: str = "1.1")
     parts = urlsplit(url)
     where = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return head(method, where, *lines, host=parts.netloc or "gate.test", version=version)
+
+
+def told(lane: Laned) -> list[dict[str, Any]]:
+    """The audit's lines but for what is new in each; those of one request side by side."""
+    lines, order = lane.gate.audit(), dict[str, int]()
+    for line in lines:
+        order.setdefault(line["request_id"], len(order))
+    lines.sort(key=lambda line: (order[line["request_id"]], line["event"]))
+    return [{name: line[name] for name in line if name not in ("time", "request_id", "duration_ms")} for line in lines]
+
+
+def same_audit(both: Twins) -> None:
+    """One decision for each request, the same ones, and a new id for each."""
+    quick, slow = told(both.fast), told(both.plain)
+    for number, (one, other) in enumerate(zip(quick, slow, strict=False)):
+        assert one == other, f"line {number}"
+    assert len(quick) == len(slow)
+    lines = both.fast.gate.audit()
+    decisions = [line["request_id"] for line in lines if line["event"] == "decision"]
+    assert len(decisions) == len(set(decisions))
+    for line in lines:
+        if line["event"] == "transfer":
+            assert 0 <= line["duration_ms"] < 60_000
+        assert abs(time.time() - _moment(line["time"])) < 3_600
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def same_figures(both: Twins) -> None:
+    """All that is counted, but for connections, times and the lane's own figure."""
+    wait_until(lambda: counted(both.fast) == counted(both.plain))
+
+
+def counted(lane: Laned) -> dict[str, str]:
+    """Counters and the counts of histograms."""
+    rows = (line.rsplit(" ", 1) for line in lane.metrics().splitlines() if not line.startswith("#"))
+    names = re.compile(r"valetstore_\w+(?:_total|_count)(?:\{.*\})?")
+    return {row[0]: row[1] for row in rows if names.fullmatch(row[0]) and "fast_lane" not in row[0]}

@@ -1,5 +1,7 @@
 """The fast lane: downloads of small objects, answered where their bytes arrive, before aiohttp's parser sees them.
 
+Uploads of small objects have a room of their own (`lane_uploads.py`).
+
 What decides is what decides in the general way: `Gateway` judges, the store opens, `Reply` and `Story` speak. What
 falls away is what had been done before: parsing, verifying, opening, writing the head.
 
@@ -16,7 +18,7 @@ Rule 4: while a use is being logged, the connection holds what comes next back.
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -30,10 +32,13 @@ from valetstore.edge.exchange import Exchange
 from valetstore.edge.glances import Glances
 from valetstore.edge.lane_memory import HEAD_BYTES_MAX, KEY_MARK, Client, Known, LaneMemory, Page, page_of
 from valetstore.edge.lane_speaker import Speaker, Turn
+from valetstore.edge.lane_uploads import LaneUploads
 from valetstore.edge.protocol import GatewayProtocol
+from valetstore.edge.refusals import Refusals
 from valetstore.edge.replies import Header
 from valetstore.edge.request_id import new_request_id
 from valetstore.edge.template import Asker, is_plain
+from valetstore.edge.uploading import Planner
 from valetstore.errors import Denied
 from valetstore.gateway import Gateway
 from valetstore.grants.grant import Admission, Grant
@@ -47,8 +52,10 @@ from valetstore.storage.small import Small
 
 log = logging.getLogger(__name__)
 
-WAYS: Final = ("head", "page", "fields")
-"""What was known of a request that the lane answered: all, all but its key, or all but its first line."""
+WAYS: Final = ("head", "page", "fields", "upload")
+"""What was known of a request that the lane answered: all, all but its key, or all but its first line; an upload's
+line and body are never known.
+"""
 
 _LINE: Final = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9!$&'()*+,./:;=?@_~%-]*) HTTP/1\.1")
 
@@ -69,6 +76,8 @@ class FastLane:
         store: DiskStore,
         connections: Callable[[], int],
         cors: Cors,
+        refusals: Refusals,
+        planners: Mapping[str, Planner],
         audit: Audit,
         metrics: Metrics,
         hsts: list[Header],
@@ -77,7 +86,7 @@ class FastLane:
         served: dict[str, int],
     ) -> None:
         """`served` counts the answers, by what was known of their requests: see WAYS; `connections` says how many are
-        open.
+        open, `planners` has the dialects whose uploads it takes, by their schemes.
         """
         self._arrivals = arrivals
         self._gateway = gateway
@@ -88,6 +97,7 @@ class FastLane:
         self._memory = LaneMemory(gateway, bytes_max)
         self._speaker = Speaker(audit, metrics, cors, hsts, limits)
         self._served = served
+        self._uploads = LaneUploads(gateway, store, self._speaker, refusals, planners, bytes_max // 16, served)
 
     # --- answering ---------------------------------------------------------------------------------
 
@@ -95,6 +105,8 @@ class FastLane:
         """See `protocol.Lane`."""
         if connection.has_unsent or (self._audit.required and not self._audit.accepting):
             return False
+        if data.startswith(b"PUT "):
+            return self._uploads.take(connection, data)
         known = self._memory.known(data)
         if known is not None:
             if self._again(connection, known):
@@ -325,7 +337,10 @@ class FastLane:
 
     def learn(self, data: bytes, exchange: Exchange) -> None:
         """See `protocol.Lane`."""
-        self._memory.learn(data, exchange)
+        if exchange.stored is not None:
+            self._uploads.learn(data, exchange, exchange.stored)
+        else:
+            self._memory.learn(data, exchange)
 
 
 def _is_alike(grant: Grant, former: Grant) -> bool:

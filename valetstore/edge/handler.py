@@ -13,8 +13,9 @@ from valetstore.edge.fastlane import FastLane
 from valetstore.edge.forms import is_form, open_form
 from valetstore.edge.objects import Objects
 from valetstore.edge.protocol import LINGER_SECONDS
+from valetstore.edge.refusals import Refusals
 from valetstore.edge.release import Releases
-from valetstore.edge.replies import Header, Reply, problem
+from valetstore.edge.replies import Header, Reply
 from valetstore.edge.request_id import new_request_id
 from valetstore.edge.served import SAFETY
 from valetstore.edge.service import Service
@@ -55,6 +56,7 @@ class Handler:
         self._gateway = gateway
         self._objects = objects
         self._dialects = dialects
+        self._refusals = Refusals(cors, dialects)
         self._service = service
         self._admin = admin
         self._releases = releases
@@ -76,11 +78,14 @@ class Handler:
                 reply.release()
             if exchange.failure is not None:
                 story.refused(exchange.failure)
-            elif reply.shown is not None and story.admission is not None and exchange.keep_alive:
+            elif story.admission is not None and exchange.keep_alive:
                 admission = story.admission
-                exchange.shown = Shown(
-                    admission.inbound, exchange.message, admission, reply.shown, story.request_id, story.retell
-                )
+                if reply.shown is not None:
+                    exchange.shown = Shown(
+                        admission.inbound, exchange.message, admission, reply.shown, story.request_id, story.retell
+                    )
+                elif admission.intent.operation == "write" and exchange.status in (200, 201):
+                    exchange.stored = admission.inbound
             if not exchange.body_is_whole:
                 await exchange.linger(LINGER_SECONDS)
         except (ConnectionError, Denied) as error:
@@ -124,22 +129,14 @@ class Handler:
             return await self._answer(exchange, inbound, story)
         except Denied as denied:
             story.refused(denied)
-            return self._refusal(denied, inbound, story)
+            return self._refusals.reply(denied, inbound, story.request_id)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
             log.exception("request %s failed", story.request_id)
             fault = Denied("internal_error")
             story.refused(fault)
-            return self._refusal(fault, inbound, story)
-
-    def _refusal(self, denied: Denied, inbound: Inbound | None, story: Story) -> Reply:
-        """A refusal in the words of the dialect that the request speaks."""
-        if inbound is None:
-            return problem(denied)
-        name = self._cors.answers_as(inbound) or denied.evidence.get("dialect")
-        dialect = self._dialects.of(str(name)) if name else self._dialects.spoken(inbound)
-        return problem(denied) if dialect is None else dialect.refusal(denied, inbound, story.request_id)
+            return self._refusals.reply(fault, inbound, story.request_id)
 
     async def _answer(self, exchange: Exchange, inbound: Inbound, story: Story) -> Reply:
         if inbound.method not in METHODS:

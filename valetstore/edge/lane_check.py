@@ -27,6 +27,7 @@ _FIELDS: Final = b"\r\nHost: gateway.test:8420\r\nUser-Agent: check\r\nAccept: *
 _LINES: Final = (
     (b"GET /bucket/a%20name?valet=eyJ.eyJ.c2ln-_ HTTP/1.1", "GET", "/bucket/a%20name?valet=eyJ.eyJ.c2ln-_"),
     (b"HEAD /b//c;d=1?x=%2F&y HTTP/1.1", "HEAD", "/b//c;d=1?x=%2F&y"),
+    (b"PUT /b/d?X-Amz-Date=20260131T235959Z HTTP/1.1", "PUT", "/b/d?X-Amz-Date=20260131T235959Z"),
 )
 
 

@@ -24,6 +24,7 @@ from valetstore.edge.story import Story
 from valetstore.edge.template import head_of
 from valetstore.errors import Denied
 from valetstore.grants.grant import Admission
+from valetstore.inbound import Inbound
 from valetstore.metrics import Metrics
 from valetstore.storage.small import Small
 
@@ -82,6 +83,27 @@ class Speaker:
         self._finish(connection, exchange, story)
         return exchange
 
+    def reply(self, connection: GatewayProtocol, begun: tuple[Exchange, Story], inbound: Inbound, reply: Reply) -> None:
+        """Answer with a reply whose body, if it has one, is bytes."""
+        exchange, story = begun
+        common = [("X-Request-Id", story.request_id), *SAFETY, *self._further(inbound)]
+        try:
+            reply.write(exchange, common)
+        except Exception as error:
+            if not isinstance(error, ConnectionError):
+                log.exception("request %s failed while it was answered", story.request_id)
+            exchange.abort()
+            story.cut(error)
+        else:
+            if connection.writing_paused:
+                self.drain(connection, exchange, story)
+                return
+        self._finish(connection, exchange, story)
+
+    def _further(self, inbound: Inbound) -> list[Header]:
+        """What all answers to such a request carry, beside its id and SAFETY."""
+        return self._hsts + self._cors.headers(inbound) if inbound.tls else self._cors.headers(inbound)
+
     def drain(self, connection: GatewayProtocol, exchange: Exchange, story: Story) -> None:
         """Wait for a client that does not take its answer at once, and then go on."""
         connection.hold()
@@ -109,7 +131,7 @@ class Speaker:
     ) -> None:
         """Head and body, whole. Raises ConnectionError."""
         inbound, response, body = admission.inbound, admission.grant.response, small.body or b""
-        common = self._hsts + self._cors.headers(inbound) if inbound.tls else self._cors.headers(inbound)
+        common = self._further(inbound)
         # All that the head depends on, beside the object's state.
         place = (inbound.method, response, tuple(common))
         head = None if connection.is_closing else small.views.get(place)

@@ -17,7 +17,7 @@ from valetstore.edge.ranges import requested_span
 from valetstore.edge.receive import BodySource
 from valetstore.edge.replies import Reply, json_reply
 from valetstore.edge.served import download_headers, metadata_of, validators
-from valetstore.edge.uploading import Incoming, OnAdmitted, Services, refuse_early, take_in
+from valetstore.edge.uploading import OnAdmitted, Plan, Services, Stored, refuse_early, take_in
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
 from valetstore.grants.grant import Admission
@@ -59,24 +59,35 @@ class Objects:
         return await hand_out(self._services, admission, Conditions.of(inbound), choose)
 
     async def _write(self, exchange: Exchange, admission: Admission, on_admitted: OnAdmitted) -> Reply:
-        inbound, create_only = admission.inbound, admission.grant.create_only
+        plan = self.plan(admission)
+        await refuse_early(self._store, admission, plan.conditions)
+        incoming = plan.incoming(self._store, admission, BodySource(exchange, plan.length))
+        stored = await take_in(self._services, exchange, admission, incoming, on_admitted)
+        return self.stored(stored)
+
+    def is_planned(self, admission: Admission) -> bool:
+        """See `Planner`."""
+        return admission.intent.operation == "write" and admission.intent.key is not None
+
+    def plan(self, admission: Admission) -> Plan:
+        """See `Planner`."""
+        inbound = admission.inbound
         if b"content-range" in inbound.header_names:
             # RFC 9110 section 14.4: what would replace the whole by a part is refused. `curl -C` sends it.
             raise Denied("parameter_invalid", "A part of an object cannot be uploaded: leave Content-Range out.")
         rules = BodyRules.of(admission, self._config.limits.upload_bytes_max)
         metadata = metadata_of(inbound)
-        conditions = Conditions.of(inbound)
-        await refuse_early(self._store, admission, conditions)
-        length = admission.intent.length
-        incoming = Incoming(
-            BodySource(exchange, length),
+        return Plan(
+            admission.intent.length,
             rules,
-            partial(self._store.begin, admission, length, rules.hashes),
+            rules.hashes,
             lambda _digests, _trailers: metadata,
-            conditions,
-            create_only,
+            Conditions.of(inbound),
+            admission.grant.create_only,
         )
-        stored = await take_in(self._services, exchange, admission, incoming, on_admitted)
+
+    def stored(self, stored: Stored, _request_id: str = "") -> Reply:
+        """See `Planner`."""
         return Reply(201 if stored.created else 200, validators(stored.info))
 
     async def _delete(self, _exchange: Exchange, admission: Admission, on_admitted: OnAdmitted) -> Reply:

@@ -72,10 +72,10 @@ class Lane(Protocol):
     """A shorter way for requests that are simple enough (`fastlane.FastLane` is one)."""
 
     def take(self, connection: "GatewayProtocol", data: bytes) -> bool:
-        """Answer `data` if it is one whole head that can be answered from memory; else False, and nothing was done."""
+        """Answer `data` if it is one whole request of a kind that is known; else False, and nothing was done."""
 
     def learn(self, data: bytes, exchange: Exchange) -> None:
-        """A head was answered in the general way, or in this one."""
+        """A request that came whole in `data` was answered in the general way, or in this one."""
 
 
 class Desk(Protocol):
@@ -125,7 +125,7 @@ class GatewayProtocol(InTurn):
         self._socket = -1  # its descriptor, where it may be written to directly
         self._seam = Seam()
         self._may_ask = True  # unless the last answer was said to be the last
-        self._head = b""  # the one that is being answered, where nothing came with it
+        self._head = b""  # the request that is being answered, where it came in one piece
         self._held: list[bytes] | None = None  # what came while the lane has not finished
         self._bytes_in = 0
         self._bytes_before = 0
@@ -280,7 +280,8 @@ class GatewayProtocol(InTurn):
         self._may_ask = exchange is None or exchange.keep_alive
         if self._head:
             head, self._head = self._head, b""
-            if exchange is not None and exchange.shown is not None and (lane := self._desk.lane) is not None:
+            went_well = exchange is not None and (exchange.shown is not None or exchange.stored is not None)
+            if exchange is not None and went_well and (lane := self._desk.lane) is not None:
                 lane.learn(head, exchange)
         self._bytes_before = self._bytes_in
         if self._tail.has_begun and not self._messages and not self.is_closing:

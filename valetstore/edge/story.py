@@ -167,7 +167,7 @@ class Story:
     def _address(self) -> str:
         connection = self._exchange.protocol
         address = connection.address if self._inbound is None else self._inbound.peer
-        if address is connection.address:
+        if address is connection.address or address == connection.address:  # quicker than to write it
             return connection.origin[0]
         return "" if address is None else str(address)
 

@@ -8,12 +8,13 @@ Rule 2: nothing is kept of a body that has not proved what its request promised 
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from valetstore.conditions import NONE, Conditions, Outcome
 from valetstore.config import Config
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.receive import Source, ask_for_body, receive
+from valetstore.edge.replies import Reply
 from valetstore.edge.transfers import Transfers
 from valetstore.errors import Denied
 from valetstore.gateway import Gateway
@@ -65,6 +66,43 @@ class Stored(NamedTuple):
 
     info: ObjectInfo
     created: bool
+
+
+class Plan(NamedTuple):
+    """What a PUT of a whole object asks for, all of it said by its head: see `Incoming`.
+
+    `length` is what was announced, None where nothing was; `digests` are what has to be known of the bytes.
+    """
+
+    length: int | None
+    rules: BodyRules
+    digests: frozenset[str]
+    describe: Describe
+    conditions: Conditions
+    create_only: bool
+
+    def incoming(self, store: Store, admission: Admission, source: Source) -> Incoming:
+        """The same with the body."""
+        begin = partial(store.begin, admission, self.length, self.digests)
+        return Incoming(source, self.rules, begin, self.describe, self.conditions, self.create_only)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is for any state of what stands there."""
+        return not self.create_only and self.conditions == NONE
+
+
+class Planner(Protocol):
+    """A dialect whose PUT of a whole object is one Plan."""
+
+    def is_planned(self, admission: Admission) -> bool:
+        """Whether an admitted request is such a PUT, and all that it asks for is said by its headers and its grant."""
+
+    def plan(self, admission: Admission) -> Plan:
+        """What such a request asks for. Raises Denied."""
+
+    def stored(self, stored: Stored, request_id: str) -> Reply:
+        """The answer to one that was kept."""
 
 
 async def take_in(

@@ -32,6 +32,7 @@ from valetstore.edge.lane_check import why_not
 from valetstore.edge.objects import Objects
 from valetstore.edge.orders import Standing
 from valetstore.edge.proxies import TrustedProxies
+from valetstore.edge.refusals import Refusals
 from valetstore.edge.release import Releases
 from valetstore.edge.s3 import S3Calls
 from valetstore.edge.s3.bucket_cors import stored_rules
@@ -41,9 +42,10 @@ from valetstore.edge.swift import SwiftCalls
 from valetstore.edge.tally import Tally
 from valetstore.edge.tls import Tls
 from valetstore.edge.transfers import Transfers
-from valetstore.edge.uploading import Services
+from valetstore.edge.uploading import Planner, Services
 from valetstore.gateway import Gateway
 from valetstore.grants.memory import PROOF_BYTES, ProofMemory
+from valetstore.grants.native import NAME as NATIVE
 from valetstore.metrics import Metrics
 from valetstore.policy.budget import Budgets
 from valetstore.policy.revocation import Revocations
@@ -161,7 +163,7 @@ class Worker:
 
     def _make_handler(self, config: Config) -> Handler:
         services = Services(self._store, self._store.uploads, self._gateway, config, self._transfers)
-        dialects = _dialects(services, rules_of(config))
+        objects, dialects = Objects(services), _dialects(services, rules_of(config))
         cors = Cors(
             config.cors_rules,
             Ways(partial(stored_rules, self._store.buckets), dialects.spoken, dialects.place),
@@ -170,7 +172,7 @@ class Worker:
         return Handler(
             arrivals=Arrivals(self._proxies),
             gateway=self._gateway,
-            objects=Objects(services),
+            objects=objects,
             dialects=dialects,
             service=self._service,
             admin=Admin(self._gateway, self._single.revocations),
@@ -180,14 +182,14 @@ class Worker:
             metrics=self.metrics,
             transfers=self._transfers,
             hsts_seconds=config.listen.hsts_seconds,
-            lane=self._make_lane(config, cors),
+            lane=self._make_lane(config, cors, objects, dialects),
         )
 
-    def _make_lane(self, config: Config, cors: Cors) -> FastLane | None:
+    def _make_lane(self, config: Config, cors: Cors, objects: Objects, dialects: Dialects) -> FastLane | None:
         if not config.speed.fast_lane:
             return None
         if reason := why_not():
-            log.warning("the fast lane is off: %s; small downloads take the general way", reason)
+            log.warning("the fast lane is off: %s; all requests take the general way", reason)
             return None
         return FastLane(
             arrivals=Arrivals(self._proxies),
@@ -195,6 +197,8 @@ class Worker:
             store=self._store,
             connections=self._book.__len__,
             cors=cors,
+            refusals=Refusals(cors, dialects),
+            planners=_planners(objects, dialects),
             audit=self._audit,
             metrics=self.metrics,
             hsts=hsts_headers(config.listen.hsts_seconds),
@@ -266,6 +270,12 @@ def _dialects(services: Services, rules: Rules) -> Dialects:
             SwiftCalls(services, rules.swift),
         ),
     )
+
+
+def _planners(objects: Objects, dialects: Dialects) -> dict[str, Planner]:
+    """The dialects whose uploads the fast lane takes, by their schemes."""
+    s3 = dialects.of(S3Calls.name)
+    return {NATIVE: objects} | ({S3Calls.name: s3} if isinstance(s3, S3Calls) else {})
 
 
 def _free_bytes(path: Path) -> float:

@@ -62,6 +62,8 @@ class Signed(NamedTuple):
 
 
 _HOST_ALONE: Final = ("host",)
+_SORTED: Final = "sigv4: sorted"
+"""The note of a frame: what of it is signed, sorted."""
 
 Hosts = Iterator[bytes]
 """What `host` may have been signed as, the usual first; the rest is made only where that does not do."""
@@ -175,7 +177,14 @@ def sorted_query(family: Family, inbound: Inbound) -> bytes:
 
     The signature's name counts in any case, here and where it is read: there is only one then.
     """
-    return _sorted_bytes(family, inbound) or _sorted_pairs(family, inbound)
+    framed = inbound.framed
+    if framed is None or framed.frame.name != family.signature:
+        return _sorted_bytes(family, inbound) or _sorted_pairs(family, inbound)
+    notes = framed.frame.notes
+    if _SORTED not in notes:
+        notes[_SORTED] = _sorted_bytes(family, inbound) or _sorted_pairs(family, inbound)
+    kept: bytes = notes[_SORTED]
+    return kept
 
 
 def _sorted_bytes(family: Family, inbound: Inbound) -> bytes:

@@ -229,17 +229,29 @@ class DiskStore:
         upload = await self._begin(admission, length, frozenset() if known else checksums.kept(digests))
         return await fill(upload, source, stretch, known)
 
+    def begin_at_once(self, admission: Admission, length: int | None, digests: frozenset[str]) -> DiskUpload | None:
+        """`begin` without a wait; None where a disk has to be looked at first."""
+        place = self._place(admission)
+        ground = self._grounds.known(place.root)
+        if ground is None:
+            return None
+        draft = self._draft(place, ground, length, checksums.kept(digests))
+        return DiskUpload(self._pool, draft, place, self._groups)
+
     async def _begin(self, admission: Admission, length: int | None, digests: frozenset[str]) -> DiskUpload:
-        bucket, name = admission.key
-        root = self._roots.of(bucket)
-        root.layout.to_path(name)
-        place = ObjectPlace(self._workshop, root, name)
-        ground = self._grounds.known(root)
+        place = self._place(admission)
+        ground = self._grounds.known(place.root)
         if ground is not None:
             draft = self._draft(place, ground, length, digests)
         else:
             draft = await self._pool.obtain("write", Draft.drop, self._draft_on_new_ground, place, length, digests)
         return DiskUpload(self._pool, draft, place, self._groups)
+
+    def _place(self, admission: Admission) -> ObjectPlace:
+        bucket, name = admission.key
+        root = self._roots.of(bucket)
+        root.layout.to_path(name)  # raises where it is no file's name
+        return ObjectPlace(self._workshop, root, name)
 
     def _draft_on_new_ground(self, place: ObjectPlace, length: int | None, digests: frozenset[str]) -> Draft:
         root = place.root

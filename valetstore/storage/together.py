@@ -199,6 +199,11 @@ class Groups:
 
     async def keep(self, member: Member) -> None:
         """Do all that is to be done for it. It is done even if this wait is cancelled. Raises Denied."""
+        self.join(member)
+        await member.done
+
+    def join(self, member: Member) -> None:
+        """The same without the wait: `done` of the member says when, and whether it went well."""
         bucket = member.place.bucket
         waiting = self._waiting.get(bucket)
         if waiting is None:
@@ -206,7 +211,6 @@ class Groups:
             self._go(bucket, [member])
         else:
             waiting.append(member)
-        await member.done
 
     def _go(self, bucket: str, members: list[Member]) -> None:
         try:

@@ -8,11 +8,11 @@ Rule 3: `abort` may come at any point, also while a thread is still writing for 
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from valetstore.conditions import Conditions
+from valetstore.conditions import NONE, Conditions
 from valetstore.errors import Denied
 from valetstore.storage.draft import STEP_SECONDS, Draft
 from valetstore.storage.place import ObjectPlace
@@ -24,6 +24,9 @@ BATCH_BYTES: Final = 256 * 1024
 """What arrives at once is often more: a batch is this or one read, so some uploads hold a MiB, not four."""
 SMALL_BYTES_MAX: Final = 64 * 1024
 """Hashing this much on the event loop (0.1 ms) costs less than the way to a thread and back."""
+
+Told = Callable[[Completed | None, BaseException | None], None]
+"""Hears what became of an upload: one of both."""
 
 
 class DiskUpload:
@@ -128,6 +131,41 @@ class DiskUpload:
             completed = await self._pool.run("write", self._complete, rest, metadata, naming)
         self._is_over = True
         return completed
+
+    # --- a small body that is here already, without a wait -------------------------------------------
+
+    def take_whole(self, body: bytes) -> dict[str, bytes]:
+        """A body of up to SMALL_BYTES_MAX, all of it, in place of `write` and `finish`: the digests asked for."""
+        self._batch, self._batch_bytes = [body], len(body)
+        self._draft.hash(self._batch)
+        self._digests = self._draft.digests()
+        return self._digests
+
+    def complete_soon(self, metadata: Metadata, last: LastCheck, told: Told) -> None:
+        """`complete` without conditions of what was taken whole. `told` is called later, once, by the event loop.
+
+        It must raise nothing; where it hears of an error, `abort` must follow.
+        """
+        assert self._groups is not None
+        assert self._place is not None
+        naming = ToName(NONE, create_only=False, last=last)
+        member = Member(self._draft, self._place, ToSeal(self._unloaded(), metadata), naming)
+        member.done.add_done_callback(partial(self._completed, member, told))
+        self._groups.join(member)
+
+    def _completed(self, member: Member, told: Told, done: asyncio.Future[None]) -> None:
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if error is None and member.info is not None:
+            self._is_over = True
+            told(Completed(member.info, member.created), None)
+        else:
+            told(None, error or RuntimeError("nothing was sealed"))
+
+    def forget(self) -> None:
+        """`abort` for what was taken whole, and was not asked to be completed."""
+        self._is_over = True
+        self._batch.clear()
+        self._draft.drop()
 
     async def _together(self, sealing: ToSeal | None, naming: ToName | None) -> Member | None:
         """Do it in a group, if this upload is one for a group."""

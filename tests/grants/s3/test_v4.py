@@ -3,9 +3,10 @@
 import json
 import math
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from botocore.auth import S3SigV4QueryAuth
@@ -26,13 +27,16 @@ from tests.grants.s3.stranger import (
     presigned,
     prove_url,
     ring,
+    ring_of,
     with_parameters,
 )
 from valetstore.errors import Denied
 from valetstore.grants import sigv4
 from valetstore.grants.grant import Profile
+from valetstore.grants.presign import Request
 from valetstore.grants.s3.rules import Rules
 from valetstore.grants.s3.scheme import S3
+from valetstore.grants.s3.sign import Key, presign_v4
 from valetstore.grants.sigv4 import AWS, Signed, moment_of
 from valetstore.inbound import Inbound
 from valetstore.policy.request import enforce
@@ -316,6 +320,34 @@ def test_a_date_that_is_not_the_credentials_is_named() -> None:
     day = parameters(url)["X-Amz-Credential"].split("/")[1]
     expected = f'Invalid credential date "{day}". This date is not the same as X-Amz-Date: "20200101".'
     assert said(refusal(arriving("GET", url))) == (QUERY_FAULT, expected, 400)
+
+
+def test_urls_that_differ_in_path_and_signature_alone_are_each_judged_as_if_there_were_no_other() -> None:
+    """What is remembered of their queries has neither: a signature opens its own path, in each order of asking."""
+    now = datetime.now(UTC)
+    with_frozen = [_presigned_at(now, f"{ENDPOINT}/b/page-{number}") for number in range(3)]
+    assert len({url.partition("&X-Amz-Signature=")[0].partition("?")[2] for url in with_frozen}) == 1
+    proven = [prove_url(arriving("GET", url)) for url in with_frozen]
+    assert len({one.mac for one in proven}) == 3
+    first, second, _ = with_frozen
+    swapped = first.partition("?")[0] + "?" + second.partition("?")[2]
+    assert said(refusal(arriving("GET", swapped)))[0] == "SignatureDoesNotMatch"
+    assert said(refusal(arriving("PUT", first)))[0] == "SignatureDoesNotMatch"
+    assert said(refusal(arriving("GET", first), Rules(region="eu-west-1")))[0] == QUERY_FAULT
+    with pytest.raises(Denied, match="signature_mismatch"):
+        prove_url(
+            arriving("GET", first), keys=ring_of(Credentials("AKIAIOSFODNN7EXAMPLE", made_up_secret()), Profile())
+        )
+    assert prove_url(arriving("HEAD", first)).mac == proven[0].mac
+    assert prove_url(arriving("GET", first)).mac == proven[0].mac
+
+
+def _presigned_at(moment: datetime, url: str) -> str:
+    """A URL signed by our own signer, in a second of one's choice."""
+    key = Key(identity().access_key, identity().secret_key.encode())
+    parts = urlsplit(url)
+    request = Request("GET", f"{parts.scheme}://{parts.netloc}", parts.path)
+    return presign_v4(key, request, now=int(moment.timestamp()), expires=600, region="us-east-1")
 
 
 def test_a_wrong_region_names_the_right_one_and_no_region_takes_any() -> None:

@@ -11,6 +11,7 @@ from valetstore.edge.document import whole_body
 from valetstore.edge.receive import BodySource
 from valetstore.edge.s3.checksums import Declared, declared
 from valetstore.errors import Denied
+from valetstore.grants.grant import Admission
 from valetstore.grants.s3.scheme import length_of
 from valetstore.policy.body import BodyRules
 from valetstore.storage.checksums import new
@@ -23,7 +24,7 @@ async def small(call: Call, bytes_max: int, promised: Declared | None = None) ->
     Raises `too_large` (MaxMessageLengthExceeded), `parameter_invalid` (MissingContentLength, a malformed checksum),
     `digest_mismatch`, and what `receive` raises.
     """
-    length = announced(call)
+    length = announced(call.admission)
     promised = declared(call.inbound) if promised is None else promised
     if length > bytes_max:
         raise _too_long(bytes_max)
@@ -38,19 +39,19 @@ async def empty(call: Call) -> None:
     _prove(call, Declared(), body, {})
 
 
-def announced(call: Call) -> int:
+def announced(admission: Admission) -> int:
     """The announced length of what the body holds, in bytes. Raises `parameter_invalid` (411)."""
-    proof = call.admission.body
-    length = proof.length if proof is not None else length_of(call.inbound)
+    proof = admission.body
+    length = proof.length if proof is not None else length_of(admission.inbound)
     if length is None:
         raise Denied("parameter_invalid", "Content-Length is missing.").saying("MissingContentLength")
     return length
 
 
-def is_open_ended(call: Call) -> bool:
+def is_open_ended(admission: Admission) -> bool:
     """Whether the body comes in HTTP's own chunks, without a word on its length: it ends where it says."""
-    chunked = b"transfer-encoding" in call.inbound.header_names
-    return chunked and call.admission.body is None and length_of(call.inbound) is None
+    chunked = b"transfer-encoding" in admission.inbound.header_names
+    return chunked and admission.body is None and length_of(admission.inbound) is None
 
 
 async def _read(call: Call, length: int | None, bytes_max: int) -> tuple[bytes, Mapping[str, str]]:

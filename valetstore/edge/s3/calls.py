@@ -25,7 +25,7 @@ from valetstore.edge.s3 import (
     voice,
     writing,
 )
-from valetstore.edge.uploading import OnAdmitted, Services
+from valetstore.edge.uploading import OnAdmitted, Plan, Services, Stored
 from valetstore.errors import Denied
 from valetstore.grants.address import bucket_in_host
 from valetstore.grants.grant import Admission
@@ -94,8 +94,19 @@ class S3Calls:
             if denied.code == "not_found" and denied.said is None:
                 await self._services.store.buckets.one(admission)  # raises `bucket_not_found`
             raise
-        reply.headers.append(("x-amz-request-id", request_id))
-        return reply
+        return _numbered(reply, request_id)
+
+    def is_planned(self, admission: Admission) -> bool:
+        """See `Planner`: of PutObjects, those that say nothing of it in their query."""
+        return admission.intent.action == "PutObject" and _as_meant(admission.inbound) is admission.inbound
+
+    def plan(self, admission: Admission) -> Plan:
+        """See `Planner`."""
+        return writing.plan_of(admission, self._services.config.limits)
+
+    def stored(self, stored: Stored, request_id: str) -> Reply:
+        """See `Planner`."""
+        return _numbered(writing.stored_reply(stored), request_id)
 
     def carries(self, inbound: Inbound) -> bool:
         """See `Dialect`."""
@@ -116,6 +127,12 @@ class S3Calls:
     def refusal(self, denied: Denied, inbound: Inbound, request_id: str) -> Reply:
         """A refusal as S3's error document."""
         return voice.refusal(denied, inbound, request_id, self._rules)
+
+
+def _numbered(reply: Reply, request_id: str) -> Reply:
+    """With the header that all of S3's answers have."""
+    reply.headers.append(("x-amz-request-id", request_id))
+    return reply
 
 
 def _as_meant(inbound: Inbound) -> Inbound:

@@ -44,7 +44,7 @@ async def upload_part(call: Call) -> Reply:
     inbound, admission, services = call.inbound, call.admission, call.services
     refuse_unserved(inbound)
     number = part_number(call)
-    length = bodies.announced(call)
+    length = bodies.announced(admission)
     promised = declared(inbound)
     found = await begun(call)
     check_in_force(call, found, inbound.now)

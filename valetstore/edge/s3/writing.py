@@ -6,6 +6,7 @@ from functools import partial
 import msgspec
 
 from valetstore.conditions import NONE, Conditions, Outcome
+from valetstore.config import Limits
 from valetstore.edge.call import Call
 from valetstore.edge.receive import BodySource
 from valetstore.edge.replies import Reply
@@ -19,34 +20,45 @@ from valetstore.edge.s3.heads import (
     write_conditions,
 )
 from valetstore.edge.s3.removing import MODIFIED, NOTHING, SIZE, wanted_by
-from valetstore.edge.uploading import Incoming, refuse_early, take_in
+from valetstore.edge.uploading import Plan, Stored, refuse_early, take_in
 from valetstore.errors import Denied
+from valetstore.grants.grant import Admission
 from valetstore.policy.body import BodyRules
 from valetstore.storage.promise import MD5, Metadata, ObjectInfo
 
 
 async def put_object(call: Call) -> Reply:
     """One body as one object; its MD5 is its entity tag."""
-    inbound, admission, services = call.inbound, call.admission, call.services
+    admission, services = call.admission, call.services
+    plan = plan_of(admission, services.config.limits)
+    await refuse_unmet(call, plan.conditions)
+    source = BodySource(call.exchange, plan.length, admission.body)
+    incoming = plan.incoming(services.store, admission, source)
+    return stored_reply(await take_in(services, call.exchange, admission, incoming, call.on_admitted))
+
+
+def plan_of(admission: Admission, limits: Limits) -> Plan:
+    """What a PutObject asks for. Raises Denied."""
+    inbound = admission.inbound
     refuse_unserved(inbound)
     if b"content-range" in inbound.header_names:
         # RFC 9110 section 14.4: what would replace the whole by a part is refused. `curl -C` sends it.
         raise unserved_header("content-range")
     promised = declared(inbound)
-    length = None if is_open_ended(call) else announced(call)
-    rules = BodyRules.of(admission, services.config.limits.upload_bytes_max)
-    metadata = metadata_of(inbound)
-    conditions = write_conditions(inbound)
-    await refuse_unmet(call, conditions)
-    incoming = Incoming(
-        BodySource(call.exchange, length, admission.body),
+    length = None if is_open_ended(admission) else announced(admission)
+    rules = BodyRules.of(admission, limits.upload_bytes_max)
+    return Plan(
+        length,
         rules,
-        partial(services.store.begin, admission, length, rules.hashes | promised.digests | {MD5}),
-        partial(_described, metadata, promised),
-        conditions,
+        rules.hashes | promised.digests | {MD5},
+        partial(_described, metadata_of(inbound), promised),
+        write_conditions(inbound),
         admission.grant.create_only,
     )
-    stored = await take_in(services, call.exchange, admission, incoming, call.on_admitted)
+
+
+def stored_reply(stored: Stored) -> Reply:
+    """The answer to a PutObject."""
     return Reply(200, [("ETag", stored.info.etag), *checksum_headers(stored.info.metadata.checksum)])
 
 

@@ -37,6 +37,10 @@ _REQUIRED: Final = tuple(
 )
 PARAMETERS: Final = frozenset((*_REQUIRED, TOKEN, PAYLOAD))
 """The parameters of a presigned URL that are its key's own, in lower case."""
+_SIGNATURE_NAME: Final = AWS.signature.lower()
+_PARAMETERS: Final = "s3: parameters"
+_SAID: Final = "s3: said"
+"""Notes of a frame: its key's parameters but for the signature, and what was read of them, by which rules."""
 _HOST_ALONE: Final = (("host",), frozenset({"host"}))
 _COMPONENTS: Final = ("Credential", "SignedHeaders", "Signature")
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -69,6 +73,18 @@ class Claim(NamedTuple):
 
 def parameters_of(inbound: Inbound) -> dict[str, str]:
     """The parameters of a presigned URL's key by their names in lower case; raises `key_malformed`."""
+    framed = inbound.framed
+    if framed is None or framed.frame.name != AWS.signature:
+        return _parameters_of(inbound)
+    others: dict[str, str] | None = framed.frame.notes.get(_PARAMETERS)
+    if others is None:
+        others = _parameters_of(inbound)
+        del others[_SIGNATURE_NAME]
+        framed.frame.notes[_PARAMETERS] = others
+    return {**others, _SIGNATURE_NAME: framed.value}
+
+
+def _parameters_of(inbound: Inbound) -> dict[str, str]:
     if len(inbound.names) == len(inbound.query):
         return {lower: value for name, value in inbound.query if (lower := name.lower()) in PARAMETERS}
     found: dict[str, str] = {}
@@ -83,10 +99,45 @@ def parameters_of(inbound: Inbound) -> dict[str, str]:
 
 def of_url(parameters: Mapping[str, str], inbound: Inbound, rules: Rules) -> tuple[Claim, int]:
     """The claim and its life in seconds; raises `key_malformed`, `header_required`."""
+    said = _said(parameters, inbound, rules)
+    provided = parameters[_SIGNATURE_NAME]
+    # A key for GET answers HEAD as well; the other way round would give away the body.
+    methods = ("HEAD", "GET") if inbound.method == "HEAD" else (inbound.method,)
+    payloads = _payloads(parameters.get(PAYLOAD), said.lower, inbound)
+    signed = Signed(said.stamp, said.region, said.names, payloads, methods, _signature(provided))
+    token = parameters.get(TOKEN) or (inbound.header(TOKEN) if TOKEN in said.lower else None)
+    return Claim(said.access_key_id, signed, said.lower, provided, token, said.issued_at), said.life
+
+
+class _Said(NamedTuple):
+    """What a URL says beside its signature: see `Claim` and `Signed`; `life` is in seconds."""
+
+    access_key_id: str
+    region: str
+    stamp: str
+    issued_at: int
+    life: int
+    names: tuple[str, ...]
+    lower: frozenset[str]
+
+
+def _said(parameters: Mapping[str, str], inbound: Inbound, rules: Rules) -> _Said:
+    """Noted with the frame, beside the rules that it was read by."""
+    framed = inbound.framed
+    noted: tuple[Rules, _Said] | None = None if framed is None else framed.frame.notes.get(_SAID)
+    if noted is not None and noted[0] is rules:
+        return noted[1]
+    said = _read(parameters, rules)
+    if framed is not None and framed.frame.name == AWS.signature:
+        framed.frame.notes[_SAID] = rules, said
+    return said
+
+
+def _read(parameters: Mapping[str, str], rules: Rules) -> _Said:
     values = [parameters.get(name, "") for name in _REQUIRED]
     if not all(values):
         raise QUERY.fault(_MISSING)
-    algorithm, credential_text, provided, stamp, names_text, expires = values
+    algorithm, credential_text, _, stamp, names_text, expires = values
     if algorithm == "AWS4-ECDSA-P256-SHA256":
         raise unsupported(algorithm)
     if algorithm != AWS.algorithm:
@@ -98,12 +149,7 @@ def of_url(parameters: Mapping[str, str], inbound: Inbound, rules: Rules) -> tup
     check_day(credential, stamp, QUERY)
     life = _life(expires)
     names, lower = _names(names_text, QUERY)
-    # A key for GET answers HEAD as well; the other way round would give away the body.
-    methods = ("HEAD", "GET") if inbound.method == "HEAD" else (inbound.method,)
-    payloads = _payloads(parameters.get(PAYLOAD), lower, inbound)
-    signed = Signed(stamp, credential.region, names, payloads, methods, _signature(provided))
-    token = parameters.get(TOKEN) or (inbound.header(TOKEN) if TOKEN in lower else None)
-    return Claim(credential.access_key_id, signed, lower, provided, token, issued_at), life
+    return _Said(credential.access_key_id, credential.region, stamp, issued_at, life, names, lower)
 
 
 def of_headers(inbound: Inbound, authorization: str, rules: Rules) -> Claim:
