@@ -12,6 +12,7 @@ import pytest
 from valetstore.conditions import Conditions
 from valetstore.config import Storage
 from valetstore.errors import Denied
+from valetstore.storage import together
 from valetstore.storage.disk import DiskStore
 from valetstore.storage.promise import Metadata
 
@@ -143,6 +144,42 @@ def test_a_store_with_one_thread_keeps_many_together(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(told())
+
+
+def test_a_bucket_that_is_never_idle_leaves_the_one_thread_to_another(tmp_path: Path) -> None:
+    """Its next group waits behind what was asked for before."""
+
+    async def told() -> None:
+        store = DiskStore(tmp_path, {}, Storage(free_bytes_min=0, storage_threads=1))
+        store.prepare()
+        busy, other, is_over = Client(store, "busy"), Client(store, "other"), False
+
+        async def go_on(number: int) -> None:
+            while not is_over:
+                await busy.put(f"f/{number}", b"x")
+
+        tasks = [asyncio.ensure_future(go_on(number)) for number in range(MANY)]
+        async with asyncio.timeout(20):
+            for number in range(5):
+                assert await other.put(f"{number}", b"y")
+        is_over = True
+        await asyncio.gather(*tasks)
+        await store.close()
+
+    asyncio.run(told())
+
+
+def test_a_fault_of_our_own_is_told_to_all_who_wait_and_to_nobody_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(client: Client) -> None:
+        with monkeypatch.context() as broken:
+            broken.setattr(together, "_sync", lambda *_: 1 / 0)
+            outcomes = await asyncio.wait_for(put_many(client), 10)
+            assert all(isinstance(outcome, ZeroDivisionError) for outcome in outcomes)
+        assert await put_many(client) == [True] * MANY
+
+    run(tmp_path, story)
 
 
 def test_who_waits_while_the_store_closes_is_told(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ Rule 4: while a use is being logged, the connection holds what comes next back.
 """
 
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -30,7 +29,7 @@ from valetstore.edge.arrival import Arrivals
 from valetstore.edge.cors import Cors
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.glances import Glances
-from valetstore.edge.lane_memory import HEAD_BYTES_MAX, KEY_MARK, Client, Known, LaneMemory, Page, page_of
+from valetstore.edge.lane_memory import HEAD_BYTES_MAX, KEY_MARK, Client, Known, LaneMemory, Page, page_of, target_of
 from valetstore.edge.lane_speaker import Speaker, Turn
 from valetstore.edge.lane_uploads import LaneUploads
 from valetstore.edge.protocol import GatewayProtocol
@@ -57,7 +56,8 @@ WAYS: Final = ("head", "page", "fields", "upload")
 line and body are never known.
 """
 
-_LINE: Final = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9!$&'()*+,./:;=?@_~%-]*) HTTP/1\.1")
+_METHODS: Final = {b"G": b"GET", b"H": b"HEAD"}
+"""By how a request line begins."""
 
 
 class _Arriving(NamedTuple):
@@ -126,14 +126,15 @@ class FastLane:
         """Another line over fields that are known: read and judged like any, and answered from memory."""
         end = data.find(b"\r\n")
         fields = self._memory.fields(data[end:])
-        line = _LINE.fullmatch(data, 0, end) if fields is not None else None
-        if fields is None or line is None:
+        method = _METHODS.get(data[:1], b"")
+        target = target_of(data, method, end) if fields is not None and method else b""
+        if fields is None or not target:
             return False
         began = time.monotonic()
-        message = fields.message._replace(method=line[1].decode(), path=line[2].decode())
+        message = fields.message._replace(method=method.decode(), path=target.decode())
         try:
             if fields.origin == connection.origin:
-                inbound = fields.inbound.asking(message.method, line[2], time.time())
+                inbound = fields.inbound.asking(message.method, target, time.time())
             else:
                 inbound = self._arrivals.inbound(_Arriving(message, connection))
             admission = self._gateway.admit_at_once(inbound)

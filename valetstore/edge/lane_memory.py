@@ -46,7 +46,9 @@ _INERT: Final = frozenset(
 _INERT_PREFIX: Final = b"sec-"
 
 KEY_MARK: Final = b"?valet="
-_LINE_ENDS: Final = b" HTTP/1.1\r\n"
+_VERSION: Final = b" HTTP/1.1"
+_LINE_ENDS: Final = _VERSION + b"\r\n"
+_TARGET_CHARACTERS: Final = (string.ascii_letters + string.digits + "!$&'()*+,./:;=?@_~%-").encode()
 # A key of these characters ends no parameter and begins none: whatever it is, it is the same one of the same query.
 _KEY_CHARACTERS: Final = (string.ascii_letters + string.digits + "_.-").encode()
 _BEFORE_KEY: Final = re.compile(rb"(GET|HEAD) /[A-Za-z0-9!$'()*+,./:;@_~%-]*\?valet=")
@@ -250,6 +252,13 @@ class LaneMemory:
             term=term_of(shown.admission.grant),
             asker=Asker.of(client.address, shown.admission.grant),
         )
+
+
+def target_of(data: bytes, method: bytes, line_end: int) -> bytes:
+    """The target in a request line of the plainest kind, by this `method`, that ends there; b"" in any other line."""
+    target = data[len(method) + 1 : line_end - len(_VERSION)]
+    is_plain_line = data.startswith(method + b" /") and data.endswith(_VERSION, 0, line_end)
+    return target if is_plain_line and not target.translate(None, _TARGET_CHARACTERS) else b""
 
 
 def page_of(head: bytes) -> Page | None:

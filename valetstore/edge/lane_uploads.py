@@ -11,7 +11,6 @@ Rule 3: from then on the connection holds back what comes next, and the answer i
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -21,6 +20,7 @@ from aiohttp.http_parser import RawRequestMessage
 
 from valetstore.edge.bounded import Bounded
 from valetstore.edge.exchange import Exchange
+from valetstore.edge.lane_memory import target_of
 from valetstore.edge.lane_speaker import Speaker
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.refusals import Refusals
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 HEAD_BYTES_MAX: Final = 4_096
 
-_LINE: Final = re.compile(rb"PUT (/[A-Za-z0-9!$&'()*+,./:;=?@_~%-]*) HTTP/1\.1")
 _ENTRY_BYTES: Final = 8_192
 _TEXT_FACTOR: Final = 8
 """What one remembered block of fields takes, reckoned high."""
@@ -116,12 +115,12 @@ class LaneUploads:
         fields = self._fields.get(data[line_end:end]) if 0 < line_end < end else None
         if fields is None or len(data) - end != fields.length or fields.origin != connection.origin:
             return False
-        line = _LINE.fullmatch(data, 0, line_end)
-        if line is None:
+        target = target_of(data, b"PUT", line_end)
+        if not target:
             return False
         began = time.monotonic()
         try:
-            inbound = fields.inbound.asking("PUT", line[1], time.time())
+            inbound = fields.inbound.asking("PUT", target, time.time())
             admission = self._gateway.admit_at_once(inbound, "write")
             planner = None if admission is None else self._planners.get(admission.grant.scheme)
             if admission is None or planner is None or not planner.is_planned(admission):
@@ -136,7 +135,7 @@ class LaneUploads:
         if upload is None or metadata is None:
             return False
         connection.hold()
-        message = fields.message._replace(path=line[1].decode())
+        message = fields.message._replace(path=target.decode())
         exchange, story = begun = self._speaker.begin(connection, message, began)
         exchange.bytes_in = fields.length
         story.arrived(inbound)

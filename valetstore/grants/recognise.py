@@ -14,21 +14,32 @@ from valetstore.inbound import Inbound
 
 _COOKIE_METHODS = frozenset({"GET", "HEAD"})
 _CARRIERS = frozenset({b"authorization", b"cookie"})
+_NOTE = "recognised"
+"""The note of a frame: its credential, among these schemes. What a credential's text is of, is in the frame."""
 
 
 def recognise(inbound: Inbound, schemes: Sequence[Scheme]) -> Credential:
     """The one credential. Raises `key_missing`, `key_ambiguous`, `key_malformed`."""
-    if inbound.form is None and inbound.header_names.isdisjoint(_CARRIERS):
-        # Most requests: what has no mark of a dialect in its query has no key of it.
-        names, found = inbound.names, []
-        for scheme in schemes:
-            if not scheme.marks.isdisjoint(names):
-                found += scheme.recognises(inbound)
-        if len(found) == 1:
-            return found[0]
-    else:
-        found = [credential for scheme in schemes for credential in scheme.recognises(inbound)]
-    return _the_one(inbound, found)
+    if inbound.form is not None or not inbound.header_names.isdisjoint(_CARRIERS):
+        return _the_one(inbound, [credential for scheme in schemes for credential in scheme.recognises(inbound)])
+    framed = inbound.framed
+    noted: tuple[Sequence[Scheme], Credential] | None = None if framed is None else framed.frame.notes.get(_NOTE)
+    if noted is not None and noted[0] is schemes:
+        return noted[1]
+    found = _in_query(inbound, schemes)
+    credential = found[0] if len(found) == 1 else _the_one(inbound, found)
+    if framed is not None:
+        framed.frame.notes[_NOTE] = schemes, credential
+    return credential
+
+
+def _in_query(inbound: Inbound, schemes: Sequence[Scheme]) -> list[Credential]:
+    """Of a request that carries keys nowhere else: what has no mark of a dialect in its query has no key of it."""
+    names, found = inbound.names, list[Credential]()
+    for scheme in schemes:
+        if not scheme.marks.isdisjoint(names):
+            found += scheme.recognises(inbound)
+    return found
 
 
 def _the_one(inbound: Inbound, found: Sequence[Credential]) -> Credential:
