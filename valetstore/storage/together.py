@@ -190,13 +190,12 @@ class _Syncing:
 
 
 class Groups:
-    """The groups of a store, by bucket. `keep` and `join` are for the event loop's thread."""
+    """The groups of a store, by bucket. For the event loop's thread."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._waiting: dict[str, list[Member]] = {}
         """Of buckets that have a group under way: who came since."""
-        self._lock = threading.Lock()
 
     async def keep(self, member: Member) -> None:
         """Do all that is to be done for it. It is done even if this wait is cancelled. Raises Denied."""
@@ -206,50 +205,36 @@ class Groups:
     def join(self, member: Member) -> None:
         """The same without the wait: `done` of the member says when, and whether it went well."""
         bucket = member.place.bucket
-        with self._lock:
-            waiting = self._waiting.get(bucket)
-            if waiting is not None:
-                waiting.append(member)
-                return
+        waiting = self._waiting.get(bucket)
+        if waiting is None:
             self._waiting[bucket] = []
+            self._go(bucket, [member])
+        else:
+            waiting.append(member)
+
+    def _go(self, bucket: str, members: list[Member]) -> None:
         try:
-            self._pool.start("write", self._work, asyncio.get_running_loop(), bucket, [member])
+            flight = self._pool.start("write", keep_together, self._pool, members)
         except Denied as denied:  # the store was closed
-            _tell(_refused([member, *self._leave(bucket)], denied))
-
-    def _work(self, loop: asyncio.AbstractEventLoop, bucket: str, members: list[Member]) -> None:
-        """One group, in a thread, which begins the next one itself: the loop may have much to do before it could."""
-        try:
-            keep_together(self._pool, members)
-        except Exception as error:  # a fault of ours: nobody waits for ever
-            log.exception("%d uploads were not kept", len(members))
+            members = [*members, *self._waiting.pop(bucket)]
             for member in members:
-                member.error = member.error or error
-        loop.call_soon_threadsafe(_tell, members)
-        if self._pool.is_closed:
-            closed = Denied("storage_unavailable", reason="the store is closed")
-            loop.call_soon_threadsafe(_tell, _refused(self._leave(bucket), closed))
-        elif following := self._next(bucket):
-            self._pool.later(partial(self._work, loop, bucket, following))
+                member.error = Denied(denied.code, denied.detail, **denied.evidence)
+            _tell(members)
+        else:
+            flight.add_done_callback(partial(self._landed, bucket, members))
 
-    def _next(self, bucket: str) -> list[Member]:
-        """Who is of the next group; nobody, and then there is none under way."""
-        with self._lock:
-            waiting = self._waiting.pop(bucket)
-            if waiting:
-                self._waiting[bucket] = waiting[MEMBERS_MAX:]
-            return waiting[:MEMBERS_MAX]
-
-    def _leave(self, bucket: str) -> list[Member]:
-        """Who waits for a group that will not be."""
-        with self._lock:
-            return self._waiting.pop(bucket)
-
-
-def _refused(members: list[Member], denied: Denied) -> list[Member]:
-    for member in members:
-        member.error = Denied(denied.code, denied.detail, **denied.evidence)
-    return members
+    def _landed(self, bucket: str, members: list[Member], flight: asyncio.Future[None]) -> None:
+        waiting = self._waiting[bucket]
+        if waiting:
+            self._waiting[bucket] = waiting[MEMBERS_MAX:]
+            self._go(bucket, waiting[:MEMBERS_MAX])
+        else:
+            del self._waiting[bucket]
+        if (error := flight.exception()) is not None:  # a fault of ours: nobody waits for ever
+            log.error("%d uploads were not kept", len(members), exc_info=error)
+            for member in members:
+                member.error = member.error or Denied("internal_error")
+        _tell(members)
 
 
 def _tell(members: Sequence[Member]) -> None:
