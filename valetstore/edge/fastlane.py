@@ -94,10 +94,11 @@ class FastLane:
         self._glances = Glances(store, connections)
         self._audit = audit
         self._metrics = metrics
-        self._memory = LaneMemory(gateway, bytes_max)
+        for_uploads = bytes_max // 16
+        self._memory = LaneMemory(gateway, bytes_max - for_uploads)
         self._speaker = Speaker(audit, metrics, cors, hsts, limits)
         self._served = served
-        self._uploads = LaneUploads(gateway, store, self._speaker, refusals, planners, bytes_max // 16, served)
+        self._uploads = LaneUploads(gateway, store, self._speaker, refusals, planners, for_uploads, served)
 
     # --- answering ---------------------------------------------------------------------------------
 
