@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from valetstore.encoding import split_query
 from valetstore.errors import Denied
-from valetstore.frame import QUERY_BYTES_MAX, framed
+from valetstore.frame import PARAMETERS_MAX, QUERY_BYTES_MAX, framed
 from valetstore.inbound import Inbound
 
 HEX: Final = "0123456789abcdef" * 4
@@ -63,7 +63,8 @@ def test_another_signature_of_the_same_length_has_the_same_frame(query: str, sig
 @pytest.mark.parametrize(
     "query",
     ["", "a=1", f"X-Amz-Signature={HEX}", f"a=1&X-Amz-Signature={HEX[1:]}", f"a=%&X-Amz-Signature={HEX}",
-     f"a=1&X-Amz-Signature={HEX}&b=%f", f"a={'x' * QUERY_BYTES_MAX}&X-Amz-Signature={HEX}"],
+     f"a=1&X-Amz-Signature={HEX}&b=%f", f"a={'x' * QUERY_BYTES_MAX}&X-Amz-Signature={HEX}",
+     f"{'&'.join(['a'] * PARAMETERS_MAX)}&X-Amz-Signature={HEX}"],
 )  # fmt: skip
 def test_what_has_no_frame(query: str) -> None:
     assert framed(query.encode()) is None

@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 from valetstore.encoding import split_query
 
 QUERY_BYTES_MAX: Final = 2_048
-_FRAMES_MAX: Final = 512
-"""Those of as many seconds, with one signer a second."""
+PARAMETERS_MAX: Final = 32
+_FRAMES_MAX: Final = 256
+"""Those of as many seconds, with one signer a second. Of strangers each takes up to 16 KiB, most take two."""
 
 _NAME_ENDS: Final = b"-Signature="
 # Amazon's and Google's, as SDKs write it; not the first parameter, or it would need a rule of its own.
@@ -56,7 +57,7 @@ class Framed(NamedTuple):
 
 def framed(query: bytes) -> Framed | None:
     """A raw query in its frame; None where it has none, is long, or where something is wrong in it."""
-    if _NAME_ENDS not in query or len(query) > QUERY_BYTES_MAX:
+    if _NAME_ENDS not in query or len(query) > QUERY_BYTES_MAX or query.count(b"&") >= PARAMETERS_MAX:
         return None
     found = _SIGNATURE.search(query)
     if found is None:

@@ -3,11 +3,13 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Final, cast
 
 import pytest
 import uvloop
 
+from valetstore.edge.fastlane import FastLane
 from valetstore.edge.glances import CONNECTIONS_MAX, Glances
 from valetstore.grants.grant import Admission
 from valetstore.objectkey import ObjectKey
@@ -149,3 +151,20 @@ def test_requests_that_were_there_together_share_a_look(new_loop: Callable[[], a
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         assert runner.run(converse()) == 1
+
+
+@pytest.mark.parametrize(("is_secure", "is_belated", "looks"), [(False, False, 1), (True, False, 3), (False, True, 3)])
+def test_who_asks_in_another_moment_of_the_turn_has_a_look_of_its_own(
+    is_secure: bool, is_belated: bool, looks: int
+) -> None:
+    """Behind a TLS record, or held back until now."""
+
+    async def turn() -> int:
+        shelf, lane = Shelf(), cast(Any, object.__new__(FastLane))
+        lane._store, lane._glances = shelf, Glances(shelf, lambda: 1)
+        connection = SimpleNamespace(origin=("", is_secure), is_belated=is_belated)
+        for _ in range(3):
+            assert lane._small(connection, admission())
+        return shelf.looks
+
+    assert asyncio.run(turn()) == looks

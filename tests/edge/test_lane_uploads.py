@@ -23,9 +23,11 @@ from tests.edge.faults import faults
 from tests.edge.lanes import Laned, Said, Twins, heard, laned, request_of, same_audit, same_figures, twins
 from tests.edge.wire import Ended, Wire, head
 from tests.interop import signers
+from valetstore.edge.framing import PIECE_BYTES
+from valetstore.grants.presign import Request as PresignRequest
+from valetstore.grants.s3.sign import Key, presign_v4
 
 BASE: Final = "http://gate.test"
-SMALL_BYTES: Final = 64 * 1024
 BODY: Final = b"a small body"
 TIMES: Final = 3
 """The first goes the general way, and teaches its fields."""
@@ -119,7 +121,7 @@ def kept_alike(house: House, path: str) -> Said:
 
 
 @pytest.mark.parametrize("dialect", ["native", "s3-v4", "s3-v2", "swift"])
-@pytest.mark.parametrize("size", [0, 1, 1_000, SMALL_BYTES, SMALL_BYTES + 1])
+@pytest.mark.parametrize("size", [0, 1, 1_000, PIECE_BYTES - 2_000, PIECE_BYTES, 2 * PIECE_BYTES + 1])
 def test_uploads_of_every_size_are_kept_alike(house: House, dialect: str, size: int) -> None:
     """New objects and old ones; larger bodies, and other dialects, take the general way."""
     sign, body = house.signer(dialect).put, b"x" * size
@@ -131,10 +133,7 @@ def test_uploads_of_every_size_are_kept_alike(house: House, dialect: str, size: 
         requests.append(put(signed.url, body, *[f"{field}: {value}" for field, value in signed.headers.items()]))
     said, kept = told_alike(house, *requests)
     assert {one.status for one in said} <= {200, 201}
-    if dialect == "swift" or size > SMALL_BYTES:
-        assert kept == 0
-    elif size < SMALL_BYTES:  # the largest comes in several pieces
-        assert kept >= 3
+    assert kept >= 3 if dialect != "swift" and size < PIECE_BYTES else kept == 0
     for name in set(names):
         assert kept_alike(house, f"/b/{name}").body == body
 
@@ -257,6 +256,33 @@ def test_pieces_of_requests_and_several_in_one_are_kept_alike(house: House) -> N
         assert quick == slow
     for made in range(1, number + 1):
         kept_alike(house, f"/b/piece-{made}")
+
+
+def presigned(house: House, base: str, path: str, *headers: tuple[str, str]) -> str:
+    """A V4 URL for a PUT, by our own signer."""
+    key = Key(house.keys["s3"]["access_key_id"], house.keys["s3"]["secret_access_key"].encode())
+    asked = PresignRequest("PUT", base, path, headers)
+    return presign_v4(key, asked, now=int(time.time()), expires=600, region=house.keys["s3"]["region"])
+
+
+def test_a_length_that_only_one_kind_of_key_goes_by_is_no_other_ones(house: House) -> None:
+    """Fields that a native key's upload has taught; for an S3 key they promise five bytes, and twelve come."""
+    lines = "x-amz-decoded-content-length: 5"
+    taught = [put(native(house, f"/b/decoded-{number}"), BODY, lines) for number in range(TIMES)]
+    urls = [
+        presigned(house, BASE, f"/b/decoded-s3-{number}", ("x-amz-decoded-content-length", "5")) for number in (1, 2)
+    ]
+    said, kept = told_alike(house, *taught, *[put(url, BODY, lines) for url in urls])
+    assert kept >= 1
+    assert [one.status for one in said] == [201] * TIMES + [400, 400]
+
+
+def test_the_gateways_own_paths_are_no_objects_under_any_host(house: House) -> None:
+    base = "http://b.s3.amazonaws.com"
+    paths = ["/own-1", "/own-2", "/_valet/live", "/_valet/release", "/_valet/x", "/own-3"]
+    said, kept = told_alike(house, *[put(presigned(house, base, path)) for path in paths])
+    assert kept >= 1
+    assert [one.status for one in said][2:4] == [405, 405]
 
 
 def test_versions_and_other_methods_are_understood_alike(house: House) -> None:

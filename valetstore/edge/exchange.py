@@ -139,8 +139,8 @@ class Exchange:
         # The answer's head as it went out; and where it was a whole object, what was shown to whom.
         self.head = b""
         self.shown: Shown | None = None
-        # Where its body was kept as an object: the request as it was admitted.
-        self.stored: Inbound | None = None
+        # Where its body was kept as an object: what let it in.
+        self.stored: Admission | None = None
         # Set where the body is a form that was read up to its file.
         self.form: FormReader | None = None
         # Where an upgrade is asked for, the parser lets go of what follows; it has to come on a new connection.

@@ -225,8 +225,10 @@ class FastLane:
 
     def _small(self, connection: GatewayProtocol, admission: Admission) -> Small | None:
         """The object as this request has to see it."""
-        # What a TLS record holds may be younger than the bytes that it came behind.
-        return self._store.small(admission) if connection.origin[1] else self._glances.small(admission)
+        # What a TLS record holds may be younger than the bytes that it came behind; and who was held back is not asking
+        # in the part of a turn in which all others ask.
+        alone = connection.origin[1] or connection.is_belated
+        return self._store.small(admission) if alone else self._glances.small(admission)
 
     def _turn(
         self,

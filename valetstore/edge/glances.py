@@ -4,7 +4,8 @@ The kernel names all of these at once, and then they are read one after the othe
 asks again had begun to arrive before the first of it was read, and one look at an object does for all who ask for it
 meanwhile: it is younger than the first byte of each of their requests, and shows whatever any of them can know of.
 
-Rule 1: no glance is left when the loop asks again.
+Rule 1: no glance is left when the loop asks again. So it is for requests that are handed on as they are read, and not
+for those that were held back: what is called soon by whoever lets them go is called after the loop has asked.
 Rule 2: with more connections than the loop is told of at once, it asks again without a turn between: there each request
 has a look of its own.
 """
@@ -17,8 +18,8 @@ from valetstore.grants.grant import Admission
 from valetstore.objectkey import ObjectKey
 from valetstore.storage.small import Small
 
-CONNECTIONS_MAX: Final = 1_000
-"""libuv takes 1,024 events at once; a few are of other descriptors than connections."""
+CONNECTIONS_MAX: Final = 500
+"""libuv takes 1,024 events at once; some are of connections that linger, shake hands or are none."""
 
 
 class Store(Protocol):

@@ -85,7 +85,7 @@ class Handler:
                         admission.inbound, exchange.message, admission, reply.shown, story.request_id, story.retell
                     )
                 elif admission.intent.operation == "write" and exchange.status in (200, 201):
-                    exchange.stored = admission.inbound
+                    exchange.stored = admission
             if not exchange.body_is_whole:
                 await exchange.linger(LINGER_SECONDS)
         except (ConnectionError, Denied) as error:

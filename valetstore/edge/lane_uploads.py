@@ -1,5 +1,7 @@
 """Uploads of small objects, taken where their bytes arrive: one whole PUT in one piece, over fields that are known.
 
+One piece is what the parser takes at once (`framing.PIECE_BYTES`): more was never learned from.
+
 What decides is what decides in the general way: `Gateway` judges, the dialect plans, the store keeps, `Reply` and
 `Story` speak. What falls away are the parser, and the tasks that wait for what is here already.
 
@@ -12,7 +14,7 @@ Rule 3: from then on the connection holds back what comes next, and the answer i
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -20,10 +22,12 @@ from aiohttp.http_parser import RawRequestMessage
 
 from valetstore.edge.bounded import Bounded
 from valetstore.edge.exchange import Exchange
+from valetstore.edge.framing import PIECE_BYTES
 from valetstore.edge.lane_memory import target_of
 from valetstore.edge.lane_speaker import Speaker
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.refusals import Refusals
+from valetstore.edge.replies import Reply
 from valetstore.edge.seam import HEAD_ENDS
 from valetstore.edge.story import Story
 from valetstore.edge.uploading import Plan, Planner, Stored
@@ -31,9 +35,10 @@ from valetstore.errors import Denied
 from valetstore.gateway import Gateway
 from valetstore.grants.grant import Admission
 from valetstore.inbound import Inbound
+from valetstore.objectkey import RESERVED_BUCKET
 from valetstore.storage.disk import DiskStore
 from valetstore.storage.promise import Completed, Metadata
-from valetstore.storage.upload import SMALL_BYTES_MAX, DiskUpload
+from valetstore.storage.upload import DiskUpload
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +47,8 @@ HEAD_BYTES_MAX: Final = 4_096
 _ENTRY_BYTES: Final = 8_192
 _TEXT_FACTOR: Final = 8
 """What one remembered block of fields takes, reckoned high."""
+_RESERVED: Final = f"/{RESERVED_BUCKET}/".encode()
+"""Before the gateway's own paths, whatever bucket a Host may name."""
 _NOT_KNOWN: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"authorization", b"cookie"})
 """Fields that ask for more than one answer, say that the body is framed in another way, or come once."""
 
@@ -79,7 +86,8 @@ class _Turn(NamedTuple):
     """One upload on its way."""
 
     connection: GatewayProtocol
-    begun: tuple[Exchange, Story]
+    exchange: Exchange
+    story: Story
     admission: Admission
     planner: Planner
     upload: DiskUpload
@@ -107,7 +115,7 @@ class LaneUploads:
         self._planners = planners
         self._served = served
         self._fields: Bounded[Fields] = Bounded(bytes_max, _ENTRY_BYTES, _TEXT_FACTOR)
-        self._aborting: set[asyncio.Task[None]] = set()
+        self._refusing: set[asyncio.Task[None]] = set()
 
     def take(self, connection: GatewayProtocol, data: bytes) -> bool:
         """See `protocol.Lane`."""
@@ -116,7 +124,7 @@ class LaneUploads:
         if fields is None or len(data) - end != fields.length or fields.origin != connection.origin:
             return False
         target = target_of(data, b"PUT", line_end)
-        if not target:
+        if not target or target.startswith(_RESERVED):
             return False
         began = time.monotonic()
         try:
@@ -126,7 +134,7 @@ class LaneUploads:
             if admission is None or planner is None or not planner.is_planned(admission):
                 return False
             plan = fields.plan(planner, admission)
-            if not plan.is_plain:
+            if not plan.is_plain or plan.length != fields.length:
                 return False
             upload = self._store.begin_at_once(admission, plan.length, plan.digests)
         except Denied:
@@ -136,12 +144,12 @@ class LaneUploads:
             return False
         connection.hold()
         message = fields.message._replace(path=target.decode())
-        exchange, story = begun = self._speaker.begin(connection, message, began)
+        exchange, story = self._speaker.begin(connection, message, began)
         exchange.bytes_in = fields.length
         story.arrived(inbound)
         story.learned(admission)
         story.admitted()
-        turn = _Turn(connection, begun, admission, planner, upload)
+        turn = _Turn(connection, exchange, story, admission, planner, upload)
         upload.complete_soon(metadata, partial(self._recheck, admission), partial(self._told, turn))
         return True
 
@@ -151,40 +159,51 @@ class LaneUploads:
 
     def _told(self, turn: _Turn, completed: Completed | None, error: BaseException | None) -> None:
         """It has its name, or not."""
+        if completed is None:
+            task = asyncio.get_running_loop().create_task(self._refuse(turn, error))
+            self._refusing.add(task)
+            task.add_done_callback(self._refusing.discard)
+            return
+        self._served["upload"] += 1
+        self._answer(turn, lambda: turn.planner.stored(Stored(*completed), turn.story.request_id))
+
+    async def _refuse(self, turn: _Turn, error: BaseException | None) -> None:
+        """Nothing was kept, or nobody knows."""
+        await turn.upload.abort()
+        if not isinstance(error, Denied):
+            log.error("request %s failed", turn.story.request_id, exc_info=error)
+            error = Denied("internal_error")
         try:
-            if completed is not None:
-                self._served["upload"] += 1
-                reply = turn.planner.stored(Stored(*completed), turn.begun[1].request_id)
-            else:
-                self._abort(turn.upload)
-                denied = self._as_denied(turn, error)
-                turn.begun[1].refused(denied)
-                reply = self._refusals.reply(denied, turn.admission.inbound, turn.begun[1].request_id)
-            self._speaker.reply(turn.connection, turn.begun, turn.admission.inbound, reply)
-        except Exception:  # whoever told hears of none
-            log.exception("an upload failed while it was answered")
-            turn.connection.cut()
-            turn.connection.go_on(keep_alive=False)
+            await turn.planner.explain(error, turn.admission)
+        except Denied as better:
+            error = better
+        denied = error.because(dialect=turn.admission.grant.scheme)
+        turn.story.refused(denied)
+        self._answer(turn, lambda: self._refusals.reply(denied, turn.admission.inbound, turn.story.request_id))
 
-    def _as_denied(self, turn: _Turn, error: BaseException | None) -> Denied:
-        if isinstance(error, Denied):
-            return error.because(dialect=turn.admission.grant.scheme)
-        log.error("request %s failed", turn.begun[1].request_id, exc_info=error)
-        return Denied("internal_error", dialect=turn.admission.grant.scheme)
+    def _answer(self, turn: _Turn, reply: Callable[[], Reply]) -> None:
+        connection, exchange, story = turn.connection, turn.exchange, turn.story
+        try:
+            self._speaker.reply(connection, (exchange, story), turn.admission.inbound, reply())
+        except Exception as fault:  # whoever told hears of none
+            log.exception("request %s failed while it was answered", story.request_id)
+            exchange.abort()
+            story.cut(fault)
+            connection.end()
+            story.over()
+            connection.go_on(keep_alive=False)
 
-    def _abort(self, upload: DiskUpload) -> None:
-        task = asyncio.get_running_loop().create_task(upload.abort())
-        self._aborting.add(task)
-        task.add_done_callback(self._aborting.discard)
-
-    def learn(self, data: bytes, exchange: Exchange, stored: Inbound) -> None:
+    def learn(self, data: bytes, exchange: Exchange, admission: Admission) -> None:
         """An upload that came whole in `data` was admitted and kept in the general way."""
+        planner, stored = self._planners.get(admission.grant.scheme), admission.inbound
+        if planner is None or not planner.is_planned(admission):
+            return
         message, line_end, end = exchange.message, data.find(b"\r\n"), data.find(HEAD_ENDS) + len(HEAD_ENDS)
         length = len(data) - end
         # The parser passes over empty lines before a request; and what it has read of HTTP/1.0 is not true of 1.1.
         if not 0 < line_end < end <= HEAD_BYTES_MAX or message.version != (1, 1) or message.method != "PUT":
             return
-        if length > SMALL_BYTES_MAX or stored.raw_values(b"content-length") != [b"%d" % length]:
+        if len(data) > PIECE_BYTES or stored.raw_values(b"content-length") != [b"%d" % length]:
             return
         if stored.form is None and stored.header_names.isdisjoint(_NOT_KNOWN):
             text = data[line_end:end]

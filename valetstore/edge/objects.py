@@ -90,6 +90,9 @@ class Objects:
         """See `Planner`."""
         return Reply(201 if stored.created else 200, validators(stored.info))
 
+    async def explain(self, denied: Denied, admission: Admission) -> None:
+        """See `Planner`."""
+
     async def _delete(self, _exchange: Exchange, admission: Admission, on_admitted: OnAdmitted) -> Reply:
         conditions = Conditions.of(admission.inbound)
         async with self._services.lease(admission) as lease:

@@ -113,6 +113,7 @@ class GatewayProtocol(InTurn):
         "_wire",
         "connected_from",
         "head_since",
+        "is_belated",
         "origin",
     )
 
@@ -135,6 +136,7 @@ class GatewayProtocol(InTurn):
         self._has_ended = False  # the client will send nothing more
         self._is_deaf = False  # what it sends is dropped
         self._is_draining = False
+        self.is_belated = False  # what it is told now had come before the loop's present turn
         self._gone: asyncio.Future[None] | None = None
         self._turned_away: Denied | None = None
         # aiohttp forgets its transport before it is closed; somebody must see that it comes to an end.
@@ -357,8 +359,12 @@ class GatewayProtocol(InTurn):
         self.count_idle()
         if held:
             self._resume_transport_reading()
-            for data in held:
-                self.data_received(data)
+            self.is_belated = True
+            try:
+                for data in held:
+                    self.data_received(data)
+            finally:
+                self.is_belated = False
 
     def give_back(self, data: bytes) -> None:
         """The lane has not answered `data`, which now goes the general way, and what came after it."""

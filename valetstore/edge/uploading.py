@@ -104,6 +104,9 @@ class Planner(Protocol):
     def stored(self, stored: Stored, request_id: str) -> Reply:
         """The answer to one that was kept."""
 
+    async def explain(self, denied: Denied, admission: Admission) -> None:
+        """Of one that was not kept: raise what is to be told instead, where the dialect has something to say."""
+
 
 async def take_in(
     services: Services, exchange: Exchange, admission: Admission, incoming: Incoming, on_admitted: OnAdmitted

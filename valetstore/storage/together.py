@@ -215,10 +215,12 @@ class Groups:
     def _go(self, bucket: str, members: list[Member]) -> None:
         try:
             flight = self._pool.start("write", keep_together, self._pool, members)
-        except Denied as denied:  # the store was closed
+        except Exception as error:  # the store was closed; or there is no thread to be had
+            if not isinstance(error, Denied):
+                log.exception("uploads cannot be kept")
             members = [*members, *self._waiting.pop(bucket)]
             for member in members:
-                member.error = Denied(denied.code, denied.detail, **denied.evidence)
+                member.error = _told_to_one(error)
             _tell(members)
         else:
             flight.add_done_callback(partial(self._landed, bucket, members))
@@ -235,6 +237,11 @@ class Groups:
             for member in members:
                 member.error = member.error or Denied("internal_error")
         _tell(members)
+
+
+def _told_to_one(error: Exception) -> Denied:
+    """A refusal of its own: what is learned about a request is added to it."""
+    return Denied(error.code, error.detail, **error.evidence) if isinstance(error, Denied) else Denied("internal_error")
 
 
 def _tell(members: Sequence[Member]) -> None:

@@ -91,8 +91,7 @@ class S3Calls:
             refusal = partial(self.refusal, inbound=admission.inbound, request_id=request_id)
             reply = await operation(Call(self._services, exchange, admission, on_admitted, refusal))
         except Denied as denied:
-            if denied.code == "not_found" and denied.said is None:
-                await self._services.store.buckets.one(admission)  # raises `bucket_not_found`
+            await self.explain(denied, admission)
             raise
         return _numbered(reply, request_id)
 
@@ -107,6 +106,11 @@ class S3Calls:
     def stored(self, stored: Stored, request_id: str) -> Reply:
         """See `Planner`."""
         return _numbered(writing.stored_reply(stored), request_id)
+
+    async def explain(self, denied: Denied, admission: Admission) -> None:
+        """See `Planner`: whether it is the bucket that is not there."""
+        if denied.code == "not_found" and denied.said is None:
+            await self._services.store.buckets.one(admission)  # raises `bucket_not_found`
 
     def carries(self, inbound: Inbound) -> bool:
         """See `Dialect`."""
