@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
@@ -88,6 +88,15 @@ class Reader(asyncio.Protocol):
         self._answer()
 
 
+async def closed(ours: Sequence[asyncio.BaseTransport], pairs: Sequence[tuple[socket.socket, socket.socket]]) -> None:
+    """Both ends of all connections."""
+    for transport in ours:
+        transport.close()
+    await asyncio.sleep(0)
+    for theirs, _ in pairs:
+        theirs.close()
+
+
 @pytest.mark.parametrize("new_loop", LOOPS)
 def test_a_request_that_is_sent_after_a_look_has_another(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """What the loops promise and nobody writes down: what is called soon comes before all that is read later."""
@@ -111,11 +120,7 @@ def test_a_request_that_is_sent_after_a_look_has_another(new_loop: Callable[[], 
         pairs[0][0].send(b"x")
         async with asyncio.timeout(10):
             await over.wait()
-        for transport, _ in made:
-            transport.close()
-        await asyncio.sleep(0)
-        for theirs, _ in pairs:
-            theirs.close()
+        await closed([transport for transport, _ in made], pairs)
         return seen
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -142,11 +147,7 @@ def test_requests_that_were_there_together_share_a_look(new_loop: Callable[[], a
             theirs.send(b"x")
         async with asyncio.timeout(10):
             await over.wait()
-        for transport, _ in made:
-            transport.close()
-        await asyncio.sleep(0)
-        for theirs, _ in pairs:
-            theirs.close()
+        await closed([transport for transport, _ in made], pairs)
         return shelf.looks
 
     with asyncio.Runner(loop_factory=new_loop) as runner:

@@ -7,6 +7,7 @@ Rule 2: a client that does not take its answer at once is waited for as in the g
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from aiohttp.http_parser import RawRequestMessage
@@ -67,28 +68,29 @@ class Speaker:
         story.arrived(admission.inbound)
         story.learned(admission)
         story.admitted()
-        try:
+
+        def write() -> None:
             self._write(connection, exchange, story.request_id, admission, turn.small)
-        except Exception as error:  # the replay set, which has told of the use, must hear of none
-            if not isinstance(error, ConnectionError):
-                log.exception("request %s failed while it was answered", story.request_id)
-            exchange.abort()
-            story.cut(error)
-        else:
             info, message = turn.small.info, exchange.message
             exchange.shown = Shown(admission.inbound, message, admission, info, story.request_id, story.retell)
-            if connection.writing_paused:
-                self.drain(connection, exchange, story)
-                return exchange
-        self._finish(connection, exchange, story)
+
+        self._answer(connection, exchange, story, write)
         return exchange
 
-    def reply(self, connection: GatewayProtocol, begun: tuple[Exchange, Story], inbound: Inbound, reply: Reply) -> None:
-        """Answer with a reply whose body, if it has one, is bytes."""
-        exchange, story = begun
-        common = [("X-Request-Id", story.request_id), *SAFETY, *self._further(inbound)]
+    def reply(
+        self, connection: GatewayProtocol, exchange: Exchange, story: Story, inbound: Inbound, make: Callable[[], Reply]
+    ) -> None:
+        """Answer with what `make` returns: a reply whose body, if it has one, is bytes."""
+
+        def write() -> None:
+            make().write(exchange, [("X-Request-Id", story.request_id), *SAFETY, *self._further(inbound)])
+
+        self._answer(connection, exchange, story, write)
+
+    def _answer(self, connection: GatewayProtocol, exchange: Exchange, story: Story, write: Callable[[], None]) -> None:
+        """Write the whole answer, and go on. Raises nothing that `write` raises: see Rule 1."""
         try:
-            reply.write(exchange, common)
+            write()
         except Exception as error:
             if not isinstance(error, ConnectionError):
                 log.exception("request %s failed while it was answered", story.request_id)

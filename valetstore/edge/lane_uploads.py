@@ -181,17 +181,8 @@ class LaneUploads:
         turn.story.refused(denied)
         self._answer(turn, lambda: self._refusals.reply(denied, turn.admission.inbound, turn.story.request_id))
 
-    def _answer(self, turn: _Turn, reply: Callable[[], Reply]) -> None:
-        connection, exchange, story = turn.connection, turn.exchange, turn.story
-        try:
-            self._speaker.reply(connection, (exchange, story), turn.admission.inbound, reply())
-        except Exception as fault:  # whoever told hears of none
-            log.exception("request %s failed while it was answered", story.request_id)
-            exchange.abort()
-            story.cut(fault)
-            connection.end()
-            story.over()
-            connection.go_on(keep_alive=False)
+    def _answer(self, turn: _Turn, make: Callable[[], Reply]) -> None:
+        self._speaker.reply(turn.connection, turn.exchange, turn.story, turn.admission.inbound, make)
 
     def learn(self, data: bytes, exchange: Exchange, admission: Admission) -> None:
         """An upload that came whole in `data` was admitted and kept in the general way."""
