@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from valetstore.inbound import Inbound
-from valetstore.keys.material import HmacSha256
+from valetstore.keys.material import HmacSha256, Holds
 
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 _KEYS_KEPT: Final = 16_384
@@ -110,6 +110,31 @@ def holds(family: Family, check: Check, signed: Signed, inbound: Inbound, hosts:
         if check(string_to_sign(family, signed, canonical)):
             return True
     return False
+
+
+class Written(NamedTuple):
+    """How requests are written that differ in their paths alone, in the usual way, and what checks their signatures:
+    what stands before and behind the path in the canonical request, and before its hash in the string to sign.
+    """
+
+    before: bytes
+    behind: bytes
+    head: bytes
+    check: Holds
+
+    @classmethod
+    def of(cls, family: Family, secret: bytes, signed: Signed, inbound: Inbound) -> "Written":
+        """As this request was, by the host that it came to."""
+        hosts = iter([inbound.host.encode("latin-1", "replace")])
+        before = signed.methods[0].encode() + b"\n"
+        behind = next(_candidates(family, signed, inbound, hosts))[len(before) + len(inbound.raw_path) :]
+        head = f"{family.algorithm}\n{signed.stamp}\n{signed.scope(family)}\n".encode()
+        return cls(before, behind, head, _hmac(family, secret, signed.stamp[:8], signed.region).holds)
+
+    def holds(self, path: bytes, signature: bytes) -> bool:
+        """Whether the one with this raw path has that signature."""
+        canonical = hashlib.sha256(self.before + path + self.behind)
+        return self.check(self.head + canonical.hexdigest().encode(), signature)
 
 
 def canonical_request(family: Family, signed: Signed, inbound: Inbound) -> bytes:

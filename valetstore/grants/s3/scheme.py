@@ -17,7 +17,7 @@ from valetstore.grants.address import Address, address_of
 from valetstore.grants.covered import covered_by_request
 from valetstore.grants.grant import OPERATIONS, Grant, Intent, Proof, Scope
 from valetstore.grants.overrides import OVERRIDES, overrides_of
-from valetstore.grants.s3 import form, v2, v2_headers, v4
+from valetstore.grants.s3 import alike, form, v2, v2_headers, v4
 from valetstore.grants.s3.claim import TOKEN
 from valetstore.grants.s3.operations import COPIES, Action, action_of
 from valetstore.grants.s3.payload import HEADER as PAYLOAD
@@ -64,6 +64,9 @@ class S3:
 
     def intent(self, inbound: Inbound) -> Intent:
         """What the request asks for. Raises `not_implemented`, `object_key_invalid`, `parameter_invalid`, ..."""
+        asked = alike.asked_as_before(inbound, self.rules)
+        if asked is not None:
+            return asked
         address = address_of(inbound, self.rules)
         action = action_of(inbound, address)
         return _intent(inbound, address, action)
@@ -72,7 +75,7 @@ class S3:
         """Prove the credential. Raises `key_malformed`, `signature_mismatch`, and what a policy document refuses."""
         match credential.carrier, credential.text:
             case "query", "v4":
-                proven = v4.verify_query(inbound, self.rules, keys)
+                proven = v4.verify_query(inbound, self.rules, keys, intent)
             case "query", _:
                 proven = v2.verify_query(inbound, self.rules, keys)
             case "form", _:

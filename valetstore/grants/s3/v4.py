@@ -16,7 +16,8 @@ from typing import Final
 from valetstore.errors import Denied
 from valetstore.grants import sigv4, terms
 from valetstore.grants.address import hosts_signed
-from valetstore.grants.s3 import session
+from valetstore.grants.grant import Intent
+from valetstore.grants.s3 import alike, session
 from valetstore.grants.s3.body import Streaming
 from valetstore.grants.s3.claim import (
     PARAMETERS,
@@ -56,15 +57,23 @@ def in_header(value: str) -> bool:
     return value.startswith("AWS4-")
 
 
-def verify_query(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:
-    """Prove a presigned URL. Raises `key_malformed`, `signature_mismatch`, `header_required`, `parameter_invalid`."""
+def verify_query(inbound: Inbound, rules: Rules, keys: KeyRing, intent: Intent | None = None) -> Proven:
+    """Prove a presigned URL; `intent` is what it asks for, where that is known.
+
+    Raises `key_malformed`, `signature_mismatch`, `header_required`, `parameter_invalid`.
+    """
+    proven = alike.proven_as_before(inbound, rules, keys)
+    return _verify_query(inbound, rules, keys, intent) if proven is None else proven
+
+
+def _verify_query(inbound: Inbound, rules: Rules, keys: KeyRing, intent: Intent | None) -> Proven:
     parameters = parameters_of(inbound)
     claim, life = of_url(parameters, inbound, rules)
     signer = _signer(claim, inbound, rules, keys)
     payload = _payload_of_url(claim, parameters, inbound)
     _check_all_signed(claim, inbound, exempt=frozenset({PAYLOAD}) if payload else frozenset())
     sha256, body = body_of(payload, lambda: _streaming(claim, signer, inbound), inbound)
-    return Proven(
+    proven = Proven(
         key=signer.key,
         mac=claim.signed.signature,
         not_after=_end(claim.issued_at, life),
@@ -74,6 +83,8 @@ def verify_query(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:
         sha256=sha256,
         body=body,
     )
+    alike.note(inbound, rules, keys, intent, claim.signed, signer.secret, proven)
+    return proven
 
 
 def verify_header(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:

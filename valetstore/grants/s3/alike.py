@@ -1,0 +1,122 @@
+"""Alike: presigned V4 URLs that differ from one that was proven in their paths and signatures, and in nothing else.
+
+A signer makes many of them in one second, for the objects of a page or a batch of uploads, and one client asks for
+them. What was proven of one is true of all but for the signature, which is verified each time; and what one asked for,
+all ask for, each of its own object.
+
+Rule 1: only what was proven is noted, and found again by all that its proof rests on: the frame, in which the note is,
+the rules, the very key ring, the method, the host, TLS and every header.
+Rule 2: nothing is refused here. What does not hold as it is usually written is read anew, by whoever says why.
+"""
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from valetstore.errors import Denied
+from valetstore.grants.grant import Intent
+from valetstore.grants.s3.proven import Proven
+from valetstore.grants.s3.rules import Rules
+from valetstore.grants.sigv4 import AWS, Signed, Written
+from valetstore.inbound import Headers, Inbound, are_short
+from valetstore.keys.ring import KeyRing
+from valetstore.objectkey import ObjectKey, split_path
+
+_NOTE: Final = "s3: alike"
+_MET: Final = "s3: met"
+"""Notes of a frame: what was proven; and that something was, since most frames come once and are not worth more."""
+
+_SIGNATURE_DIGITS: Final = 64
+_HEADERS_MAX: Final = 16
+_HEADERS_BYTES_MAX: Final = 1_024
+_CARRIERS: Final = frozenset({b"authorization", b"cookie"})
+"""No secret is compared with another, from which its time could tell."""
+
+_Rest = tuple[Rules, KeyRing, str, str, bool, Headers]
+
+
+class _Alike(NamedTuple):
+    """A proof, all that it rests on beside frame, path and signature, and how its like are written; and what it was
+    proven for, an object that its path names. None where that is another thing.
+    """
+
+    rest: _Rest
+    written: Written
+    proven: Proven
+    intent: Intent | None
+
+
+def asked_as_before(inbound: Inbound, rules: Rules) -> Intent | None:
+    """What a URL asks for that is like one that was proven; None where none was, or its path is not of the usual kind.
+
+    Raises `object_key_invalid` where the path is not UTF-8, `target_invalid`.
+    """
+    alike = _alike(inbound)
+    if alike is None or alike.intent is None or not _is_same(alike.rest, inbound, rules, alike.rest[1]):
+        return None
+    bucket, name = split_path(inbound.path)
+    if not (bucket and name):
+        return None
+    try:
+        key = ObjectKey.of(bucket, name)
+    except Denied:  # S3 has words of its own for these, and for the gateway's own paths
+        return None
+    return msgspec.structs.replace(alike.intent, path=key.path, key=key)
+
+
+def proven_as_before(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven | None:
+    """What a URL proves that is like one that was proven; None where none was, or where the signature does not hold."""
+    framed, alike = inbound.framed, _alike(inbound)
+    if framed is None or alike is None or len(framed.value) != _SIGNATURE_DIGITS:
+        return None
+    if not _is_same(alike.rest, inbound, rules, keys):
+        return None
+    signature = bytes.fromhex(framed.value)
+    if not alike.written.holds(inbound.raw_path, signature):
+        return None
+    return msgspec.structs.replace(alike.proven, mac=signature)
+
+
+def _alike(inbound: Inbound) -> _Alike | None:
+    framed = inbound.framed
+    found: _Alike | None = None if framed is None else framed.frame.notes.get(_NOTE)
+    return found
+
+
+def _is_same(rest: _Rest, inbound: Inbound, rules: Rules, keys: KeyRing) -> bool:
+    its_rules, its_keys, method, host, tls, headers = rest
+    return (
+        its_rules is rules
+        and its_keys is keys
+        and inbound.method == method
+        and inbound.host == host
+        and inbound.tls == tls
+        and (inbound.headers is headers or inbound.headers == headers)
+    )
+
+
+def note(
+    inbound: Inbound,
+    rules: Rules,
+    keys: KeyRing,
+    intent: Intent | None,
+    signed: Signed,
+    secret: bytes,
+    proven: Proven,
+) -> None:
+    """A URL was proven: what was signed, with which secret, and what it asks for where that is known."""
+    framed = inbound.framed
+    if framed is None or framed.frame.name != AWS.signature:
+        return
+    notes = framed.frame.notes
+    if _MET not in notes:
+        notes[_MET] = True
+        return
+    # A session has an end of its own, a body that proves itself is one request's.
+    if proven.session is not None or proven.body is not None or inbound.form is not None:
+        return
+    if inbound.header_names.isdisjoint(_CARRIERS) and are_short(inbound.headers, _HEADERS_MAX, _HEADERS_BYTES_MAX):
+        rest = rules, keys, inbound.method, inbound.host, inbound.tls, inbound.headers
+        # Where the bucket is in the Host, or none is meant, the path is another one.
+        asked = intent if intent is not None and intent.key is not None and intent.path == inbound.path else None
+        notes[_NOTE] = _Alike(rest, Written.of(AWS, secret, signed, inbound), proven, asked)
