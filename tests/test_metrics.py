@@ -72,8 +72,7 @@ def test_no_text_of_a_request_can_make_more_than_a_few_series(rows: list[tuple[s
     for dialect, operation, code in rows:
         metrics.decided(dialect, operation, code)
         metrics.failed(dialect, operation, code)
-        metrics.first_byte(operation, 0.1)
-        metrics.finished(operation, 0.1)
+        metrics.ended(operation, 0.1, 0.1)
     snapshot = metrics.snapshot()
     assert len({row[0] for row in snapshot.decisions}) <= 33
     operations = OPERATIONS | {"other", "none"}
@@ -96,8 +95,8 @@ def test_more_dialects_than_there_can_be_are_counted_as_other(metrics: Metrics) 
 
 def test_bytes_start_at_zero_in_both_directions_and_add_up(metrics: Metrics) -> None:
     assert value(metrics, "valetstore_bytes_total", direction="out") == 0
-    metrics.moved("in", 5)
-    metrics.moved("in", 2**40)
+    metrics.ended("write", 1, received=5)
+    metrics.ended("write", 1, received=2**40)
     assert value(metrics, "valetstore_bytes_total", direction="in") == 2**40 + 5
 
 
@@ -107,7 +106,7 @@ def test_bytes_start_at_zero_in_both_directions_and_add_up(metrics: Metrics) -> 
 def test_an_observation_falls_into_the_first_bucket_that_is_not_below_it(
     metrics: Metrics, seconds: float, bound: str
 ) -> None:
-    metrics.first_byte("read", seconds)
+    metrics.ended("read", 9, seconds)
     name = "valetstore_time_to_first_byte_seconds"
     bounds = [
         (float(dict(labels)["le"]), found)
@@ -126,9 +125,7 @@ def test_what_was_handed_out_at_once_is_counted_like_anything_else(rows: list[tu
     for at, (operation, seconds) in enumerate(rows):
         short.handed_out("native", operation, seconds, 7)
         long.decided("native", operation, "ok")
-        long.first_byte(operation, seconds)
-        long.finished(operation, seconds)
-        long.moved("out", 7)
+        long.ended(operation, seconds, seconds, sent=7)
         if at % 3 == 0:
             short.snapshot()
     one, other = short.snapshot(), long.snapshot()
@@ -189,9 +186,7 @@ def worker(number: int) -> Metrics:
     metrics.decided("native", "read", "ok")
     metrics.decided("native", "read", ["ok", "key_used"][number % 2])
     metrics.failed("native", "write", ["storage_error", "connection_lost"][number % 2])
-    metrics.moved("out", 100)
-    metrics.first_byte("read", 0.002)
-    metrics.finished(["read", "write"][number % 2], 20)
+    metrics.ended(["read", "write"][number % 2], 20, 0.002, sent=100)
     metrics.gauge("valetstore_connections", {}, lambda: 10 + number)
     metrics.gauge("valetstore_disk_free_bytes", {"volume": "data"}, lambda: 1000 - number)
     metrics.gauge("valetstore_replay_entries", {}, lambda: 7)
@@ -209,7 +204,8 @@ def test_several_workers_figures_add_up_to_one_exposition() -> None:
     assert at("valetstore_decisions_total", dialect="native", operation="read", code="key_used") == 1
     assert at("valetstore_failures_total", dialect="native", operation="write", code="storage_error") == 2
     assert at("valetstore_bytes_total", direction="out") == 300
-    assert at("valetstore_time_to_first_byte_seconds_count", operation="read") == 3
+    assert at("valetstore_time_to_first_byte_seconds_count", operation="read") == 2
+    assert at("valetstore_time_to_first_byte_seconds_count", operation="write") == 1
     assert at("valetstore_request_duration_seconds_sum", operation="read") == 40
     assert at("valetstore_request_duration_seconds_bucket", operation="write", le="60.0") == 1
     assert at("valetstore_connections") == 33
@@ -231,7 +227,7 @@ def test_a_snapshot_travels_between_processes_as_msgpack() -> None:
 
 
 def test_counting_goes_on_while_an_old_snapshot_stays_what_it_was(metrics: Metrics) -> None:
-    metrics.finished("read", 1)
+    metrics.ended("read", 1)
     snapshot = metrics.snapshot()
-    metrics.finished("read", 1)
+    metrics.ended("read", 1)
     assert sum(snapshot.duration["read"].counts) == 1

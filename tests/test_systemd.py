@@ -173,8 +173,7 @@ def exposed() -> set[str]:
     metrics = Metrics()
     metrics.decided("native", "read", "ok")
     metrics.failed("native", "read", "storage_error")
-    metrics.first_byte("read", 1)
-    metrics.finished("read", 1)
+    metrics.ended("read", 1, 1)
     for name, row in metrics_module._ASKED.items():
         metrics.gauge(name, dict.fromkeys(row.labels, "x"), lambda: 1)
     lines = metrics.exposition().decode().splitlines()

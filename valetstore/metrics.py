@@ -173,20 +173,20 @@ class Metrics:
         )
         self._failures[row] = self._failures.get(row, 0) + 1
 
-    def moved(self, direction: Direction, count: int) -> None:
-        """Count `count` bytes of bodies, received ("in") or sent ("out")."""
-        self._moved[direction] += count
-
-    def first_byte(self, operation: str, seconds: float) -> None:
-        """Note the time from a request's head to the first byte of its answer."""
-        _observe(self._first_byte, operation, _FIRST_BYTE_BUCKETS, seconds)
-
-    def finished(self, operation: str, seconds: float) -> None:
-        """Note the time from a request's head to the last byte of its answer."""
+    def ended(
+        self, operation: str, seconds: float, first_byte: float | None = None, *, received: int = 0, sent: int = 0
+    ) -> None:
+        """Note the time from a request's head to the last byte of its answer, and to the first where there was one;
+        count the bytes of bodies.
+        """
+        if first_byte is not None:
+            _observe(self._first_byte, operation, _FIRST_BYTE_BUCKETS, first_byte)
         _observe(self._duration, operation, _DURATION_BUCKETS, seconds)
+        self._moved["in"] += received
+        self._moved["out"] += sent
 
     def handed_out(self, dialect: str, operation: str, seconds: float, count: int) -> None:
-        """All of a download that was over as it began: `decided`, `first_byte`, `finished` and `moved` in one."""
+        """All of a download that was over as it began: `decided` and `ended` in one."""
         # Once here, and put to where it belongs when somebody asks: most of what is asked for is a small download.
         row = self._handed_out.get((dialect, operation))
         if row is None:

@@ -8,7 +8,7 @@ Rule 2: telling never waits and never fails.
 import re
 import time
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import unquote
 
 import msgspec
@@ -47,7 +47,7 @@ class Story:
         self.request_id = request_id
         self.admission: Admission | None = None
         self._inbound: Inbound | None = None
-        self._about: dict[str, object] = {}
+        self._about: dict[str, Any] = {}  # of _KNOWN, as an AuditEvent has them
         self._known: AuditEvent | None = None  # what all its lines say, as far as it is known now
         self._code = ""
         self._reason = ""
@@ -78,7 +78,8 @@ class Story:
         """The decision: it is not; or, after it was admitted, what came of it."""
         for name in _KNOWN:
             if denied.evidence.get(name):
-                self._about.setdefault(name, denied.evidence[name])
+                found = denied.evidence[name]
+                self._about.setdefault(name, found if name == "ctx" else str(found))
         self._known = None
         self._code = denied.code
         self._reason = _reason(denied)
@@ -98,11 +99,8 @@ class Story:
         exchange = self._exchange
         took = time.monotonic() - exchange.started
         dialect, operation = self._kind
-        if exchange.head_sent_at is not None:
-            self._metrics.first_byte(operation, exchange.head_sent_at - exchange.started)
-        self._metrics.finished(operation, took)
-        self._metrics.moved("in", exchange.bytes_in)
-        self._metrics.moved("out", exchange.bytes_out)
+        first_byte = None if exchange.head_sent_at is None else exchange.head_sent_at - exchange.started
+        self._metrics.ended(operation, took, first_byte, received=exchange.bytes_in, sent=exchange.bytes_out)
         if self._decision == "admitted" and self._code:
             self._metrics.failed(dialect, operation, self._code)
         if self._decision == "admitted" and (operation == "write" or exchange.bytes_in or exchange.bytes_out):
@@ -138,7 +136,7 @@ class Story:
     @property
     def _kind(self) -> tuple[str, str]:
         """Dialect and operation, "" where they are not known."""
-        return str(self._about.get("dialect", "")), str(self._about.get("operation", ""))
+        return self._about.get("dialect", ""), self._about.get("operation", "")
 
     def _event(self, kind: Literal["decision", "transfer"]) -> AuditEvent:
         if self._known is None:
@@ -147,21 +145,15 @@ class Story:
         return msgspec.structs.replace(self._known, time=now, event=kind, code=self._code, reason=self._reason)
 
     def _all_that_is_known(self) -> AuditEvent:
-        about = self._about
         return AuditEvent(
             time="",
             request_id=self.request_id,
             event="decision",
-            dialect=str(about.get("dialect", "")),
-            signing_key=str(about.get("signing_key", "")),
-            key_identity=str(about.get("key_identity", "")),
-            subject=str(about.get("subject", "")),
-            ctx=about.get("ctx"),
-            operation=str(about.get("operation", "")),
             method=self._exchange.message.method,
             object=self._object(),
             address=self._address(),
             user_agent=_harmless(self._exchange.message.headers.get("User-Agent", "")),
+            **self._about,
         )
 
     def _address(self) -> str:
