@@ -216,20 +216,21 @@ def test_a_root_without_its_parent_is_unavailable(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     store_at(tmp_path)
-    (tmp_path / "state" / "format").write_text("3\n")
-    with pytest.raises(ConfigInvalid, match=r"format 3.* format 2"):
+    (tmp_path / "state" / "format").write_text("4\n")
+    with pytest.raises(ConfigInvalid, match=r"format 4.* format 3"):
         store_at(tmp_path)
     (tmp_path / "state" / "format").write_text("\xb2\n")
     with pytest.raises(ConfigInvalid, match="whole number"):
         store_at(tmp_path)
 
 
-def test_an_older_format_is_raised(tmp_path: Path) -> None:
+@pytest.mark.parametrize("older", [1, 2])
+def test_an_older_format_is_raised(tmp_path: Path, older: int) -> None:
     """By then whoever prepares has made the logs that the new one promises."""
     store_at(tmp_path)
-    (tmp_path / "state" / "format").write_text("1\n")
+    (tmp_path / "state" / "format").write_text(f"{older}\n")
     store_at(tmp_path)
-    assert (tmp_path / "state" / "format").read_text() == "2\n"
+    assert (tmp_path / "state" / "format").read_text() == "3\n"
 
 
 def test_a_mount_point_without_its_mount_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +314,7 @@ def test_a_file_system_without_attributes_is_refused_by_name(tmp_path: Path, mon
 def test_the_data_directory_is_its_owners_alone(tmp_path: Path) -> None:
     store_at(tmp_path / "data")
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "data/state/format").read_text() == "2\n"
+    assert (tmp_path / "data/state/format").read_text() == "3\n"
 
 
 def test_empty_folders_go_with_their_last_object(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from valetstore.errors import Denied
+from valetstore.storage import compact
 from valetstore.storage.promise import DIGESTS, KEPT_HEADERS, MD5, Checksum, Metadata, ObjectInfo, Part
 
 ATTRIBUTE: Final = "user.valetstore"
@@ -25,6 +26,7 @@ RECORD_BYTES_MAX: Final = 4_000
 """What fits into the one block that ext4 gives a file's attributes."""
 
 _VERSION: Final = 1
+_COMPACT: Final = bytes([compact.VERSION])
 _UNTYPED: Final = "application/octet-stream"
 _ROWS_MAX: Final = 96
 """More part rows than this never fit the attribute: an MD5 each."""
@@ -50,8 +52,9 @@ def row_of(part: Part) -> Row:
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The attribute's content, as msgpack. `v` is the version of this shape; a newer one is not read.
+    """The attribute's content, as msgpack or, where that has room for all of it, in the form of `compact.py`.
 
+    `v` is the version of this shape; a newer one is not read.
     `parts` is how many parts the object came in; their table is here or, where it did not fit, in the `spill` file.
     """
 
@@ -123,7 +126,9 @@ def whole_tag(parts: Sequence[Row]) -> str:
 
 def encode(info: ObjectInfo, table: Sequence[Row] = (), spill: str = "") -> bytes:
     """The attribute's content, with the part table or where it is. Raises `metadata_too_large`."""
-    raw = _record(info, table, spill)
+    raw = None if table or spill else compact.pack(info)
+    if raw is None:
+        raw = _encode(_record(info, table, spill))
     if len(raw) > RECORD_BYTES_MAX:
         raise Denied("metadata_too_large", f"It takes {len(raw)} bytes of {RECORD_BYTES_MAX}.")
     return raw
@@ -131,28 +136,26 @@ def encode(info: ObjectInfo, table: Sequence[Row] = (), spill: str = "") -> byte
 
 def fits(info: ObjectInfo, table: Sequence[Row]) -> bool:
     """Whether the attribute has room for the part table."""
-    return len(table) <= _ROWS_MAX and len(_record(info, table)) <= RECORD_BYTES_MAX
+    return len(table) <= _ROWS_MAX and len(_encode(_record(info, table))) <= RECORD_BYTES_MAX
 
 
-def _record(info: ObjectInfo, table: Sequence[Row] = (), spill: str = "") -> bytes:
+def _record(info: ObjectInfo, table: Sequence[Row] = (), spill: str = "") -> Record:
     metadata = info.metadata
-    return _encode(
-        Record(
-            v=_VERSION,
-            size=info.size,
-            mtime_ns=info.modified_ns,
-            etag=info.etag,
-            digests=info.digests,
-            content_type=metadata.content_type,
-            headers=metadata.headers,
-            user=metadata.user,
-            md5_etag=metadata.md5_etag,
-            checksum=metadata.checksum,
-            upload=metadata.upload,
-            parts=info.parts,
-            table=tuple(table),
-            spill=spill,
-        )
+    return Record(
+        v=_VERSION,
+        size=info.size,
+        mtime_ns=info.modified_ns,
+        etag=info.etag,
+        digests=info.digests,
+        content_type=metadata.content_type,
+        headers=metadata.headers,
+        user=metadata.user,
+        md5_etag=metadata.md5_etag,
+        checksum=metadata.checksum,
+        upload=metadata.upload,
+        parts=info.parts,
+        table=tuple(table),
+        spill=spill,
     )
 
 
@@ -169,13 +172,14 @@ def attach(fd: int, raw: bytes) -> None:
 def stored(fd: int) -> Record | None:
     """The record a file carries, whether or not it still belongs to it; None where there is none."""
     try:
-        record = _decode(os.getxattr(fd, ATTRIBUTE))
+        raw = os.getxattr(fd, ATTRIBUTE)
+        record = _record(compact.unpack(raw)) if raw[:1] == _COMPACT else _decode(raw)
     except OSError as error:
         # ERANGE and E2BIG: somebody else's giant value. The others: no attribute, or no support for any.
         if error.errno in {errno.ENODATA, errno.ENOTSUP, errno.ERANGE, errno.E2BIG}:
             return None
         raise
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, ValueError):
         return None
     return record if record.v == _VERSION and _is_sendable(record) else None
 

@@ -30,8 +30,9 @@ from valetstore.storage.metadata import ATTRIBUTE, RECORD_BYTES_MAX
 from valetstore.storage.roots import FOLDER_MODE
 from valetstore.storage.temp import TempFile, TempFolder
 
-FORMAT: Final = 2
-"""1 knew no logs of used and revoked keys. `prepare` raises it: whoever makes the logs does so before.
+FORMAT: Final = 3
+"""1 knew no logs of used and revoked keys, 2 no compact attributes (`compact.py`), without which an object has another
+entity tag. `prepare` raises it: whoever makes the logs does so before.
 
 Uploads in parts and their objects did not raise it: a version that knows none of them serves such an object with its
 tag, takes one without a SHA-256 for nothing to scrub, and leaves `uploads` and `spill` alone.
