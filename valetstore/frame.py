@@ -70,3 +70,8 @@ def framed(query: bytes) -> Framed | None:
 
 
 _frame: Final = lru_cache(maxsize=_FRAMES_MAX)(Frame)
+
+
+def forget() -> None:
+    """Remember none of those that were read."""
+    _frame.cache_clear()

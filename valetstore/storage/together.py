@@ -53,9 +53,9 @@ class ToName(NamedTuple):
 
 
 class Member:
-    """One upload in a group: what is to be done, either or both; and what came of it, once `done`.
+    """One upload in a group: what is to be done, either or both; and what came of it, once it is told of.
 
-    `info` is there where it was sealed, `created` where it was named.
+    `info` is there where it was sealed, `created` where it was named, `error` where it failed.
     """
 
     def __init__(
@@ -67,7 +67,6 @@ class Member:
         self.info: ObjectInfo | None = None
         self.created = False
         self.error: Exception | None = None
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.syncing = -1
         self.told = 0
         self._draft = draft
@@ -116,6 +115,11 @@ class Member:
         """The name is durable."""
         assert self._given is not None
         self.created = self.place.settled(joint, self._given)
+
+
+Told = Callable[[Member], None]
+"""Hears of an upload that was kept, or was not."""
+_Waiting = tuple[Member, Told]
 
 
 def keep_together(pool: Pool, members: Sequence[Member]) -> None:
@@ -194,38 +198,39 @@ class Groups:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._waiting: dict[str, list[Member]] = {}
+        self._waiting: dict[str, list[_Waiting]] = {}
         """Of buckets that have a group under way: who came since."""
 
     async def keep(self, member: Member) -> None:
         """Do all that is to be done for it. It is done even if this wait is cancelled. Raises Denied."""
-        self.join(member)
-        await member.done
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.join(member, partial(_settle, done))
+        await done
 
-    def join(self, member: Member) -> None:
-        """The same without the wait: `done` of the member says when, and whether it went well."""
+    def join(self, member: Member, told: Told) -> None:
+        """The same without the wait: `told` is called later, once, by the event loop."""
         bucket = member.place.bucket
         waiting = self._waiting.get(bucket)
         if waiting is None:
             self._waiting[bucket] = []
-            self._go(bucket, [member])
+            self._go(bucket, [(member, told)])
         else:
-            waiting.append(member)
+            waiting.append((member, told))
 
-    def _go(self, bucket: str, members: list[Member]) -> None:
+    def _go(self, bucket: str, members: list[_Waiting]) -> None:
         try:
-            flight = self._pool.start("write", keep_together, self._pool, members)
+            flight = self._pool.start("write", keep_together, self._pool, [member for member, _ in members])
         except Exception as error:  # the store was closed; or there is no thread to be had
             if not isinstance(error, Denied):
                 log.exception("uploads cannot be kept")
             members = [*members, *self._waiting.pop(bucket)]
-            for member in members:
+            for member, _ in members:
                 member.error = _told_to_one(error)
-            _tell(members)
+            asyncio.get_running_loop().call_soon(_tell, members)
         else:
             flight.add_done_callback(partial(self._landed, bucket, members))
 
-    def _landed(self, bucket: str, members: list[Member], flight: asyncio.Future[None]) -> None:
+    def _landed(self, bucket: str, members: list[_Waiting], flight: asyncio.Future[None]) -> None:
         waiting = self._waiting[bucket]
         if waiting:
             self._waiting[bucket] = waiting[MEMBERS_MAX:]
@@ -234,7 +239,7 @@ class Groups:
             del self._waiting[bucket]
         if (error := flight.exception()) is not None:  # a fault of ours: nobody waits for ever
             log.error("%d uploads were not kept", len(members), exc_info=error)
-            for member in members:
+            for member, _ in members:
                 member.error = member.error or Denied("internal_error")
         _tell(members)
 
@@ -244,11 +249,18 @@ def _told_to_one(error: Exception) -> Denied:
     return Denied(error.code, error.detail, **error.evidence) if isinstance(error, Denied) else Denied("internal_error")
 
 
-def _tell(members: Sequence[Member]) -> None:
-    for member in members:
-        if member.done.done():  # nobody waits any more
-            continue
-        if member.error is None:
-            member.done.set_result(None)
-        else:
-            member.done.set_exception(member.error)
+def _tell(members: Sequence[_Waiting]) -> None:
+    for member, told in members:
+        try:
+            told(member)
+        except Exception:  # the others hear of theirs
+            log.exception("an upload was kept or failed, and who waited for it could not be told")
+
+
+def _settle(done: asyncio.Future[None], member: Member) -> None:
+    if done.done():  # nobody waits any more
+        return
+    if member.error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(member.error)

@@ -150,16 +150,14 @@ class DiskUpload:
         assert self._place is not None
         naming = ToName(NONE, create_only=False, last=last)
         member = Member(self._draft, self._place, ToSeal(self._unloaded(), metadata), naming)
-        member.done.add_done_callback(partial(self._completed, member, told))
-        self._groups.join(member)
+        self._groups.join(member, partial(self._completed, told))
 
-    def _completed(self, member: Member, told: Told, done: asyncio.Future[None]) -> None:
-        error = asyncio.CancelledError() if done.cancelled() else done.exception()
-        if error is None and member.info is not None:
+    def _completed(self, told: Told, member: Member) -> None:
+        if member.error is None and member.info is not None:
             self._is_over = True
             told(Completed(member.info, member.created), None)
         else:
-            told(None, error or RuntimeError("nothing was sealed"))
+            told(None, member.error or RuntimeError("nothing was sealed"))
 
     def forget(self) -> None:
         """`abort` for what was taken whole, and was not asked to be completed."""

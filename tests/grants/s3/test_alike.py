@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.grants.s3.stranger import ENDPOINT, HOST, RULES, arriving, identity, presigned, prove_url, ring, ring_of
 from valetstore.errors import Denied
-from valetstore.frame import _frame
+from valetstore.frame import forget
 from valetstore.grants import sigv4
 from valetstore.grants.grant import Profile
 from valetstore.grants.presign import Request
@@ -115,17 +115,17 @@ REQUESTS: Final = st.builds(
 
 @given(st.lists(st.tuples(REQUESTS, st.integers(1, 3)), min_size=2, max_size=6))
 def test_whatever_came_before_a_request_is_judged_as_if_nothing_had(turns: list[tuple[Sent, int]]) -> None:
-    _frame.cache_clear()
+    forget()
     after_others = [[judged(sent) for _ in range(times)] for sent, times in turns]
     for (sent, _), told in zip(turns, after_others, strict=True):
-        _frame.cache_clear()
+        forget()
         alone = judged(sent)
         assert all(one == alone for one in told)
 
 
 def proven_before(first: Sent, then: Sent) -> bool:
     """Whether the second is let in by what was proven of the first."""
-    _frame.cache_clear()
+    forget()
     judged(first)
     judged(first)
     return alike.proven_as_before(then.inbound(), then.rules, then.ring) is not None
@@ -190,7 +190,7 @@ def test_chunks_are_proven_by_a_state_of_their_own() -> None:
 
 def proven_before_by_url(url: str, headers: Mapping[str, str] | None = None) -> Iterator[bool]:
     """Whether a URL, proven again and again, is let in by what was proven of it before."""
-    _frame.cache_clear()
+    forget()
     for _ in range(3):
         inbound = arriving("PUT", url, headers or {}, now=NOW)
         prove_url(inbound)
