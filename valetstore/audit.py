@@ -310,7 +310,7 @@ def stays_whole(event: AuditEvent, growth: int) -> bool:
 
 def rfc3339(seconds: float) -> str:
     """Seconds since the epoch as `2026-01-31T23:59:59.123Z`."""
-    return _moment(int((seconds if 0 <= seconds <= SECONDS_MAX else min(max(seconds, 0), SECONDS_MAX)) * 1000))
+    return _moment(int(min(max(seconds, 0), SECONDS_MAX) * 1000))
 
 
 @lru_cache(maxsize=64)

@@ -69,7 +69,7 @@ class ProofMemory:
             proof = scheme.verify(inbound, credential, keys, intent)
             if proof.body is None and not _is_limited(proof):
                 self._remember(self._proofs, place, proof)
-        elif credential.carrier == "query" and _may_be_kept(inbound):
+        elif credential.carrier == "query" and may_be_kept(inbound):
             self._remember(self._met, inbound.target, (request, proof))
         return proof
 
@@ -81,8 +81,8 @@ class ProofMemory:
         memory[place] = found
 
 
-def _may_be_kept(inbound: Inbound) -> bool:
-    """Whether a request takes no more room than is reckoned for it."""
+def may_be_kept(inbound: Inbound) -> bool:
+    """Whether a request takes no more room than is reckoned for one that is remembered."""
     return inbound.form is None and are_short(inbound.headers, _HEADERS_MAX, _HEADERS_BYTES_MAX)
 
 

@@ -13,14 +13,15 @@ from valetstore.grants.scheme import Credential, Scheme
 from valetstore.inbound import Inbound
 
 _COOKIE_METHODS = frozenset({"GET", "HEAD"})
-_CARRIERS = frozenset({b"authorization", b"cookie"})
+CARRIERS = frozenset({b"authorization", b"cookie"})
+"""The headers that may carry a key."""
 _NOTE = "recognised"
 """The note of a frame: its credential, among these schemes. What a credential's text is of, is in the frame."""
 
 
 def recognise(inbound: Inbound, schemes: Sequence[Scheme]) -> Credential:
     """The one credential. Raises `key_missing`, `key_ambiguous`, `key_malformed`."""
-    if inbound.form is not None or not inbound.header_names.isdisjoint(_CARRIERS):
+    if inbound.form is not None or not inbound.header_names.isdisjoint(CARRIERS):
         return _the_one(inbound, [credential for scheme in schemes for credential in scheme.recognises(inbound)])
     framed = inbound.framed
     noted: tuple[Sequence[Scheme], Credential] | None = None if framed is None else framed.frame.notes.get(_NOTE)

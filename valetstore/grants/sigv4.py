@@ -85,8 +85,11 @@ def _hmac(family: Family, secret: bytes, date: str, region: str) -> HmacSha256:
 
 def string_to_sign(family: Family, signed: Signed, canonical: bytes) -> bytes:
     """Four lines: algorithm, time, scope and the hash of the canonical request."""
-    digest = hashlib.sha256(canonical).hexdigest()
-    return f"{family.algorithm}\n{signed.stamp}\n{signed.scope(family)}\n{digest}".encode()
+    return _first_lines(family, signed) + hashlib.sha256(canonical).hexdigest().encode()
+
+
+def _first_lines(family: Family, signed: Signed) -> bytes:
+    return f"{family.algorithm}\n{signed.stamp}\n{signed.scope(family)}\n".encode()
 
 
 def mac(family: Family, secret: bytes, signed: Signed, text: bytes) -> bytes:
@@ -128,8 +131,9 @@ class Written(NamedTuple):
         hosts = iter([inbound.host.encode("latin-1", "replace")])
         before = signed.methods[0].encode() + b"\n"
         behind = next(_candidates(family, signed, inbound, hosts))[len(before) + len(inbound.raw_path) :]
-        head = f"{family.algorithm}\n{signed.stamp}\n{signed.scope(family)}\n".encode()
-        return cls(before, behind, head, _hmac(family, secret, signed.stamp[:8], signed.region).holds)
+        return cls(
+            before, behind, _first_lines(family, signed), _hmac(family, secret, signed.stamp[:8], signed.region).holds
+        )
 
     def holds(self, path: bytes, signature: bytes) -> bool:
         """Whether the one with this raw path has that signature."""

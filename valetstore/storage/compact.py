@@ -15,17 +15,18 @@ Rule 2: both tables only ever grow at their ends: they are on disks.
 """
 
 import base64
-import re
 import struct
 from typing import Final
 
 from valetstore.storage.promise import CRC32, CRC32C, CRC64NVME, MD5, SHA1, SHA256, Checksum, Metadata, ObjectInfo
+from valetstore.storage.tags import RANDOM_BYTES, drawn_for, md5_tag, random_tag
 
 VERSION: Final = 2
 """The first byte. A record in msgpack begins with 0x80 or more."""
 
 _DIGESTS: Final = ((MD5, 16), (CRC64NVME, 8), (CRC32, 4), (CRC32C, 4), (SHA1, 20), (SHA256, 32), ("sha512", 64))
 """Names and bytes. The checksum that an uploader gave is the number of one of them, from 1."""
+_NUMBERS: Final = {name: number for number, (name, _) in enumerate(_DIGESTS, 1)}
 _TYPES: Final = (
     "application/octet-stream",
     "text/plain; charset=utf-8",
@@ -36,8 +37,6 @@ _TYPES: Final = (
 """Those that are common and long, as one byte each: no type begins with a byte below a space."""
 
 _FRONT: Final = struct.Struct("<BBBBQq")
-_TAG: Final = re.compile(r'"([0-9a-f]{32})-v"', re.ASCII)
-_TAG_BYTES: Final = 16
 _ASKED_MD5_TAG: Final = 1
 _HAS_MD5_TAG: Final = 2
 
@@ -62,23 +61,16 @@ def pack(info: ObjectInfo) -> bytes | None:
 
 
 def _number_of(checksum: Checksum, digests: dict[str, bytes]) -> int | None:
-    """Which of the digests it is, in base64."""
-    for number, (name, _) in enumerate(_DIGESTS, 1):
-        if name == checksum.algorithm and name in digests and not checksum.parts:
-            return number if base64.b64encode(digests[name]).decode() == checksum.value else None
-    return None
+    """Which of the digests it is, in base64; None where it is none of them."""
+    digest = digests.get(checksum.algorithm)
+    if digest is None or checksum.parts or base64.b64encode(digest).decode() != checksum.value:
+        return None
+    return _NUMBERS.get(checksum.algorithm)
 
 
 def _tag(info: ObjectInfo) -> bytes | None:
     """The random part of an entity tag; b"" where it is the MD5, None where it is another one."""
-    if MD5 in info.digests and info.etag == _md5_tag(info.digests[MD5]):
-        return b""
-    found = _TAG.fullmatch(info.etag)
-    return None if found is None else bytes.fromhex(found[1])
-
-
-def _md5_tag(digest: bytes) -> str:
-    return f'"{digest.hex()}"'
+    return b"" if MD5 in info.digests and info.etag == md5_tag(info.digests) else drawn_for(info.etag)
 
 
 def _type(content_type: str | None) -> bytes | None:
@@ -99,9 +91,9 @@ def unpack(raw: bytes) -> ObjectInfo:
             if bits >> number & 1:
                 digests[name], rest = rest[:length], rest[length:]
         if flags & _HAS_MD5_TAG:
-            etag = _md5_tag(digests[MD5])
+            etag = md5_tag(digests)
         else:
-            etag, rest = f'"{rest[:_TAG_BYTES].hex()}-v"', rest[_TAG_BYTES:]
+            etag, rest = random_tag(rest[:RANDOM_BYTES]), rest[RANDOM_BYTES:]
         kept = Metadata(_type_of(rest), md5_etag=bool(flags & _ASKED_MD5_TAG), checksum=_checksum(checksum, digests))
     except (struct.error, LookupError, UnicodeDecodeError) as error:
         raise ValueError(f"no attribute of this kind: {error}") from error

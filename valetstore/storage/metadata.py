@@ -11,7 +11,6 @@ import hashlib
 import mimetypes
 import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -20,6 +19,7 @@ import msgspec
 from valetstore.errors import Denied
 from valetstore.storage import compact
 from valetstore.storage.promise import DIGESTS, KEPT_HEADERS, MD5, Checksum, Metadata, ObjectInfo, Part
+from valetstore.storage.tags import md5_tag, new_tag
 
 ATTRIBUTE: Final = "user.valetstore"
 RECORD_BYTES_MAX: Final = 4_000
@@ -109,13 +109,7 @@ def _etag(metadata: Metadata, digests: Mapping[str, bytes], parts: Sequence[Row]
             return whole_tag(parts)
         if metadata.md5_etag:
             return md5_tag(digests)
-    # The hyphen tells clients that take a bare 32-digit tag for an MD5 that this is none.
-    return f'"{secrets.token_hex(16)}-v"'
-
-
-def md5_tag(digests: Mapping[str, bytes]) -> str:
-    """The MD5 as an entity tag, as S3 gives it to what came in one piece."""
-    return f'"{digests[MD5].hex()}"'
+    return new_tag()
 
 
 def whole_tag(parts: Sequence[Row]) -> str:

@@ -15,10 +15,12 @@ import msgspec
 
 from valetstore.errors import Denied
 from valetstore.grants.grant import Intent
+from valetstore.grants.memory import may_be_kept
+from valetstore.grants.recognise import CARRIERS
 from valetstore.grants.s3.proven import Proven
 from valetstore.grants.s3.rules import Rules
 from valetstore.grants.sigv4 import AWS, Signed, Written
-from valetstore.inbound import Headers, Inbound, are_short
+from valetstore.inbound import Headers, Inbound
 from valetstore.keys.ring import KeyRing
 from valetstore.objectkey import ObjectKey, split_path
 
@@ -27,10 +29,6 @@ _MET: Final = "s3: met"
 """Notes of a frame: what was proven; and that something was, since most frames come once and are not worth more."""
 
 _SIGNATURE_DIGITS: Final = 64
-_HEADERS_MAX: Final = 16
-_HEADERS_BYTES_MAX: Final = 1_024
-_CARRIERS: Final = frozenset({b"authorization", b"cookie"})
-"""No secret is compared with another, from which its time could tell."""
 
 _Rest = tuple[Rules, KeyRing, str, str, bool, Headers]
 
@@ -113,9 +111,10 @@ def note(
         notes[_MET] = True
         return
     # A session has an end of its own, a body that proves itself is one request's.
-    if proven.session is not None or proven.body is not None or inbound.form is not None:
+    if proven.session is not None or proven.body is not None:
         return
-    if inbound.header_names.isdisjoint(_CARRIERS) and are_short(inbound.headers, _HEADERS_MAX, _HEADERS_BYTES_MAX):
+    # No secret is compared with another, from which its time could tell.
+    if inbound.header_names.isdisjoint(CARRIERS) and may_be_kept(inbound):
         rest = rules, keys, inbound.method, inbound.host, inbound.tls, inbound.headers
         # Where the bucket is in the Host, or none is meant, the path is another one.
         asked = intent if intent is not None and intent.key is not None and intent.path == inbound.path else None
