@@ -9,7 +9,11 @@ from collections.abc import Hashable
 from typing import Final
 
 from valetstore.grants.scheme import Credential
-from valetstore.inbound import Inbound
+from valetstore.inbound import Inbound, are_short
+
+_HEADERS_MAX: Final = 16
+_HEADERS_BYTES_MAX: Final = 1_024
+"""A request with more of them is not kept beside what was proven of it."""
 
 # Headers that every client and proxy adds, and that no dialect reads when it verifies, unless its signature names them.
 _UNREAD: Final = frozenset(
@@ -74,3 +78,8 @@ def covered_by_request(
         inbound.tls,
         tuple(inbound.headers_but(unread)),
     )
+
+
+def may_be_kept(inbound: Inbound) -> bool:
+    """Whether a request takes no more room than is reckoned for one that is remembered."""
+    return inbound.form is None and are_short(inbound.headers, _HEADERS_MAX, _HEADERS_BYTES_MAX)

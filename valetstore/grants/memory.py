@@ -13,9 +13,10 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final, TypeVar
 
+from valetstore.grants.covered import may_be_kept
 from valetstore.grants.grant import Intent, Proof
 from valetstore.grants.scheme import Credential, Scheme
-from valetstore.inbound import Form, Headers, Inbound, are_short
+from valetstore.inbound import Form, Headers, Inbound
 from valetstore.keys.ring import KeyRing
 
 PROOF_BYTES: Final = 6_144
@@ -23,9 +24,6 @@ PROOF_BYTES: Final = 6_144
 
 _TEXT_BYTES_MAX: Final = 2_048
 """A key with a longer text, or in a longer request line, is verified each time."""
-_HEADERS_MAX: Final = 16
-_HEADERS_BYTES_MAX: Final = 1_024
-"""A request with more of them is not kept beside its proof."""
 
 _Request = tuple[Credential, str, str, bool, Headers, Form | None]
 """All of a request that `Scheme.covered` may read, beside its target: where both are the same, so is what it says."""
@@ -79,11 +77,6 @@ class ProofMemory:
                 return
             memory.popitem(last=False)
         memory[place] = found
-
-
-def may_be_kept(inbound: Inbound) -> bool:
-    """Whether a request takes no more room than is reckoned for one that is remembered."""
-    return inbound.form is None and are_short(inbound.headers, _HEADERS_MAX, _HEADERS_BYTES_MAX)
 
 
 def _is_limited(proof: Proof) -> bool:

@@ -9,12 +9,10 @@ Rule 2: a cookie opens only GET and HEAD: another site's form can make a browser
 from collections.abc import Sequence
 
 from valetstore.errors import Denied
-from valetstore.grants.scheme import Credential, Scheme
+from valetstore.grants.scheme import CARRIERS, Credential, Scheme
 from valetstore.inbound import Inbound
 
 _COOKIE_METHODS = frozenset({"GET", "HEAD"})
-CARRIERS = frozenset({b"authorization", b"cookie"})
-"""The headers that may carry a key."""
 _NOTE = "recognised"
 """The note of a frame: its credential, among these schemes. What a credential's text is of, is in the frame."""
 

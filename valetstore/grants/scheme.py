@@ -1,13 +1,15 @@
 """Scheme: what every dialect of keys can do; Credential: one key as it was found in a request."""
 
 from collections.abc import Hashable
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from valetstore.grants.grant import Intent, Proof
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
 
 Carrier = Literal["query", "header", "form", "cookie"]
+CARRIERS: Final = frozenset({b"authorization", b"cookie"})
+"""The headers that may carry a key."""
 
 
 class Scheme(Protocol):

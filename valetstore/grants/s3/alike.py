@@ -14,11 +14,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from valetstore.errors import Denied
+from valetstore.grants.covered import may_be_kept
 from valetstore.grants.grant import Intent
-from valetstore.grants.memory import may_be_kept
-from valetstore.grants.recognise import CARRIERS
 from valetstore.grants.s3.proven import Proven
 from valetstore.grants.s3.rules import Rules
+from valetstore.grants.scheme import CARRIERS
 from valetstore.grants.sigv4 import AWS, Signed, Written
 from valetstore.inbound import Headers, Inbound
 from valetstore.keys.ring import KeyRing
