@@ -4,8 +4,8 @@
 
 Each is judged as `Gateway.admit` does it, with all schemes: finding the key among all dialects, reading what is asked
 for, the signature, the profile. One kind takes its turn after the other within a round, so that the ratios are of one
-run. Each request is new, as from the network; of what is the same in all of them (a day's signing key) whatever is kept
-is used. A form is taken as read. The refused ones have another signer's signature. Time is that of the processor:
+run. Each request is new, as from the network; what is the same for all that one signer signs on a
+day is kept. A form is taken as read. The refused ones have another signer's signature. Time is that of the processor:
 nothing here waits, and what others take of the machine does not count.
 """
 
@@ -17,7 +17,6 @@ from typing import Final
 from bench.kinds import Make, Signers, requests_of
 from bench.options import Bench, run_alone
 from bench.table import Spread, Table
-from valetstore import frame
 from valetstore.config import Config
 from valetstore.dialects import schemes_of
 from valetstore.errors import Denied
@@ -32,9 +31,7 @@ COLUMNS: Final = ("key", "µs each (min-max)", "a second", "to native (min-max)"
 
 
 class Judge:
-    """The gate of one ring, without what waits for others: no replay set, no budgets. It remembers no key, and nothing
-    that keys of the same second share.
-    """
+    """The gate of one ring, without what waits for others: no replay set, no budgets; and no memory of keys."""
 
     def __init__(self, keys: KeyRing) -> None:
         self._schemes = schemes_of(Config())
@@ -43,7 +40,6 @@ class Judge:
 
     def admit(self, request: Inbound) -> None:
         """What `Gateway.admit` does until the use is looked at."""
-        frame.forget()
         credential = recognise(request, self._schemes)
         intent = credential.scheme.intent(request)
         proof = credential.scheme.verify(request, credential, self._keys, intent)

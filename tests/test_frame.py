@@ -13,8 +13,10 @@ from valetstore.frame import PARAMETERS_MAX, QUERY_BYTES_MAX, framed
 from valetstore.inbound import Inbound
 
 HEX: Final = "0123456789abcdef" * 4
+DATE: Final = "X-Amz-Date=20261121T162318Z"
 PARTS: Final = (
-    "a=1", "a", "", "=", "b=%2F", "b=%zz", "%41=x", "X-Amz-Date=1", f"X-Amz-Signature={HEX}", "X-Amz-Signature=",
+    "a=1", "a", "", "=", "b=%2F", "b=%zz", "%41=x", DATE, DATE, "X-Amz-Date=1", "X-Amz-Date=20261121T162318",
+    "x-amz-date=20261121T162318Z", "X-Goog-Date=20261121T162318Z", f"X-Amz-Signature={HEX}", "X-Amz-Signature=",
     f"X-Goog-Signature={HEX * 8}", f"x-amz-signature={HEX}", f"X-Amz-Signatur%65={HEX}", f"X-Amz-Signature={HEX[1:]}",
     f"X-Amz-Signature={HEX}0", f"X-Amz-Signature={HEX.upper()}", f"X-Amz-Signature={HEX};x", "c=\xe4", f"d={HEX}",
 )  # fmt: skip
@@ -49,22 +51,31 @@ def test_queries_that_share_a_frame_and_those_that_only_look_so(one: str, other:
         assert read(query) == expected(query)
 
 
-@given(QUERIES, st.text("0123456789abcdef", min_size=64, max_size=64))
-def test_another_signature_of_the_same_length_has_the_same_frame(query: str, signature: str) -> None:
-    other = re.sub(f"(&X-Amz-Signature=){HEX}(?![^&])", rf"\g<1>{signature}", query, count=1)
+@given(
+    QUERIES,
+    st.from_regex("[0-9]{8}T[0-9]{6}Z", fullmatch=True, alphabet="0123456789TZ"),
+    st.text("0123456789abcdef", min_size=64, max_size=64),
+)
+def test_another_date_and_signature_have_the_same_frame(parts: str, date: str, signature: str) -> None:
+    query = f"a=1&{DATE}&{parts}&X-Amz-Signature={HEX}"
+    other = query.replace(DATE, f"X-Amz-Date={date}", 1)
+    other = re.sub(f"(&X-Amz-Signature=){HEX}(?![^&])", rf"\g<1>{signature}", other, count=1)
     found = [framed(text.encode("latin-1")) for text in (query, other)]
     if found[0] is not None and found[0].frame.name == "X-Amz-Signature" and found[0].value == HEX:
         assert found[1] is not None
         assert found[1].frame is found[0].frame
+        assert found[1].date == date
         assert found[1].value == signature
     assert read(other) == expected(other)
 
 
 @pytest.mark.parametrize(
     "query",
-    ["", "a=1", f"X-Amz-Signature={HEX}", f"a=1&X-Amz-Signature={HEX[1:]}", f"a=%&X-Amz-Signature={HEX}",
-     f"a=1&X-Amz-Signature={HEX}&b=%f", f"a={'x' * QUERY_BYTES_MAX}&X-Amz-Signature={HEX}",
-     f"{'&'.join(['a'] * PARAMETERS_MAX)}&X-Amz-Signature={HEX}"],
+    ["", "a=1", f"X-Amz-Signature={HEX}", f"a=1&{DATE}&X-Amz-Signature={HEX[1:]}", f"{DATE}&X-Amz-Signature={HEX}",
+     f"a=1&X-Amz-Signature={HEX}", f"a=1&X-Amz-Signature={HEX}&{DATE}", f"a=1&{DATE}0&X-Amz-Signature={HEX}",
+     f"a=%&{DATE}&X-Amz-Signature={HEX}", f"a=1&{DATE}&b=%f&X-Amz-Signature={HEX}",
+     f"a=1&{DATE}&X-Amz-Signature={HEX}&b=%f", f"a={'x' * QUERY_BYTES_MAX}&{DATE}&X-Amz-Signature={HEX}",
+     f"{'&'.join(['a'] * PARAMETERS_MAX)}&{DATE}&X-Amz-Signature={HEX}"],
 )  # fmt: skip
 def test_what_has_no_frame(query: str) -> None:
     assert framed(query.encode()) is None

@@ -1,10 +1,10 @@
-"""Frame: a query without the value of its signature.
+"""Frame: a query without the values of its date and its signature.
 
-URLs that were signed in the same second, by the same key and for the same life differ in their paths and signatures:
-those of one page, of one batch of uploads. What such a query says beside its signature is read once for all of them.
+URLs that one key has signed on one day and for the same life differ in their paths, dates and signatures. What such a
+query says beside these is read once for all of them.
 
-Rule 1: a frame and the value that it lacks are the query, to the byte. A value is hexadecimal, and of the same
-parameter of the same query whatever it is.
+Rule 1: a frame and the values that it lacks are the query, to the byte. A signature's is hexadecimal, a date's has the
+form of V4's, and each is of the same parameter of the same query whatever it is.
 Rule 2: only short queries are remembered, and only those in which nothing was wrong.
 """
 
@@ -17,56 +17,71 @@ from valetstore.encoding import split_query
 QUERY_BYTES_MAX: Final = 2_048
 PARAMETERS_MAX: Final = 32
 _FRAMES_MAX: Final = 256
-"""Those of as many seconds, with one signer a second. Of strangers each takes up to 16 KiB, most take two."""
+"""As many signers, or lives, or conditions that they sign. Of strangers each takes up to 16 KiB, most take two."""
 
 _NAME_ENDS: Final = b"-Signature="
-# Amazon's and Google's, as SDKs write it; not the first parameter, or it would need a rule of its own.
+# Amazon's and Google's, as SDKs write them: the date first, and not as the first parameter.
 _SIGNATURE: Final = re.compile(rb"&X-(?:Amz|Goog)-Signature=([0-9a-f]{64,1024})(?![^&])")
+_DATE: Final = re.compile(rb"&X-(?:Amz|Goog)-Date=([0-9]{8}T[0-9]{6}Z)&")
 
 Pairs = tuple[tuple[str, str], ...]
 
 
 class Frame:
-    """The pairs `before` and `after` the signature, its `name`, and the lower-case `names` of all parameters.
+    """The pairs before the date, between it and the signature, and `after` that; the names of both, `date_name` and
+    `name`, and the lower-case `names` of all parameters.
 
-    `notes` is for what readers work out from this very frame, a few things each: nothing that hangs on the signature's
-    value, on a header, or on a setting that is not noted beside it.
+    `notes` is for what readers work out from this very frame, a few things each: nothing that hangs on the value of the
+    date or the signature, on a header, or on a setting that is not noted beside it.
     """
 
-    __slots__ = ("after", "before", "name", "names", "notes")
+    __slots__ = ("after", "before", "between", "date_name", "name", "names", "notes")
 
-    def __init__(self, front: bytes, rest: bytes) -> None:
-        *before, (self.name, _) = split_query(front)
+    def __init__(self, front: bytes, middle: bytes, rest: bytes) -> None:
+        *before, (self.date_name, _) = split_query(front)
+        *between, (self.name, _) = split_query(middle)
         self.before: Pairs = tuple(before)
+        self.between: Pairs = tuple(between)
         self.after = split_query(rest)
-        self.names = frozenset([name.lower() for name, _ in (*before, *self.after)]) | {self.name.lower()}
+        others = [name.lower() for name, _ in (*before, *between, *self.after)]
+        self.names = frozenset((*others, self.date_name.lower(), self.name.lower()))
         self.notes: dict[str, Any] = {}
 
 
 class Framed(NamedTuple):
-    """A query as its frame and the value of its signature."""
+    """A query as its frame, and the values of its date and its signature."""
 
     frame: Frame
+    date: str
     value: str
 
     @property
     def pairs(self) -> Pairs:
         """What `split_query` makes of it."""
-        return (*self.frame.before, (self.frame.name, self.value), *self.frame.after)
+        frame = self.frame
+        return (
+            *frame.before,
+            (frame.date_name, self.date),
+            *frame.between,
+            (frame.name, self.value),
+            *frame.after,
+        )
 
 
 def framed(query: bytes) -> Framed | None:
     """A raw query in its frame; None where it has none, is long, or where something is wrong in it."""
     if _NAME_ENDS not in query or len(query) > QUERY_BYTES_MAX or query.count(b"&") >= PARAMETERS_MAX:
         return None
-    found = _SIGNATURE.search(query)
-    if found is None:
+    signature = _SIGNATURE.search(query)
+    date = None if signature is None else _DATE.search(query, 0, signature.start() + 1)
+    if signature is None or date is None:
         return None
+    (begins, ends), (first, last) = date.span(1), signature.span(1)
     try:
-        frame = _frame(query[: found.start(1)], query[found.end(1) :])
+        frame = _frame(query[:begins], query[ends:first], query[last:])
     except ValueError:  # whoever reads all of it says what is wrong
         return None
-    return Framed(frame, found[1].decode())
+    return Framed(frame, date[1].decode(), signature[1].decode())
 
 
 _frame: Final = lru_cache(maxsize=_FRAMES_MAX)(Frame)

@@ -1,18 +1,19 @@
 """Verifying: what judging one key costs without any network, met for the first time and met again.
 
 Rule 1: the time is that of the processor, so what others take of the machine does not count.
-Rule 2: each request is new, as from the network. What is the same for all that one signer signs on a day (its signing
-key) is kept, as in the gateway; what only those of the same second share is forgotten, but where it is measured.
+Rule 2: each request is new, as from the network: the S3 URLs that are met for the first time have paths and dates of
+their own. What is the same for all that one signer signs on a day is kept, as in the gateway; once more without it.
 Rule 3: `verify alone` is from a key found in a request to its proof. What it costs to find it, and to judge its
 conditions, is in bench.verify and bench.dialects.
 """
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from bench.kinds import Make, Signers, requests_of
+from bench.kinds import BASE, BUCKET, EXPIRES_SECONDS, HEADERS, PEER, REGION, Make, Signers, requests_of
 from bench.options import Bench
 from bench.results import Goal
 from bench.table import Spread
@@ -21,7 +22,9 @@ from valetstore.config import Config
 from valetstore.dialects import schemes_of
 from valetstore.grants.grant import Intent
 from valetstore.grants.memory import ProofMemory
+from valetstore.grants.presign import Request
 from valetstore.grants.recognise import recognise
+from valetstore.grants.s3.sign import Key, presign_v4
 from valetstore.grants.scheme import Credential
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
@@ -32,9 +35,10 @@ NATIVE: Final = "native URL (HS256)"
 S3: Final = "S3 V4 URL"
 BOUNDS_US: Final = {NATIVE: 8.0, S3: 25.0}
 AGAIN_US: Final = 1.0
+DAY_SECONDS: Final = 86_400
 REMEMBERED: Final = 16
 COUNT_MAX: Final = 20_000
-TOGETHER: Final = f"{S3}, signed in the same second as the one before"
+UNLIKE: Final = f"{S3}, the first from its signer"
 
 Work = Callable[[int], float]
 """So many calls; the seconds of processor time that one took."""
@@ -45,8 +49,9 @@ def measure(bench: Bench) -> list[Goal]:
     ids = (new_access_key_id(), "GOOG" + new_access_key_id())
     signers = Signers.new(ids)
     makes = requests_of(signers)
-    works: list[Work] = [partial(_first, signers, makes[name]) for name in BOUNDS_US]
-    works += [partial(_first, signers, makes[S3], together=True)]
+    urls = partial(next, _s3_requests(signers))
+    works: list[Work] = [partial(_first, signers, makes[NATIVE]), partial(_first, signers, urls)]
+    works += [partial(_first, signers, urls, unlike=True)]
     works += [partial(_again, signers, makes[name]) for name in BOUNDS_US]
     rounds, seconds = (5, 0.02) if bench.quick else (15, 0.2)
     # Each call needs a request of its own, which takes longer to make than to judge.
@@ -59,7 +64,7 @@ def measure(bench: Bench) -> list[Goal]:
     how = "from the key that was found in a request to its proof"
     first = [
         Goal(f"verify alone, {name}", "", "µs", bound, spread, how, at_most=True)
-        for (name, bound), spread in zip([*BOUNDS_US.items(), (TOGETHER, BOUNDS_US[S3])], found, strict=False)
+        for (name, bound), spread in zip([*BOUNDS_US.items(), (UNLIKE, BOUNDS_US[S3])], found, strict=False)
     ]
     again = [
         Goal(f"met again, {name}", "", "µs", AGAIN_US, spread, "the memory of proofs alone", at_most=True)
@@ -68,8 +73,18 @@ def measure(bench: Bench) -> list[Goal]:
     return first + again
 
 
-def _first(signers: Signers, make: Make, count: int, *, together: bool = False) -> float:
-    asked = _found(signers, make, count, together=together)
+def _s3_requests(signers: Signers) -> Iterator[Inbound]:
+    """Downloads by presigned URLs: each of another object, and signed in another second of this day."""
+    key, now = Key(signers.ids[0], signers.secret), time.time()
+    midnight = int(now) // DAY_SECONDS * DAY_SECONDS
+    for number in itertools.count():
+        asked, moment = Request("GET", BASE, f"/{BUCKET}/{number}.jpg"), midnight + number % DAY_SECONDS
+        url = presign_v4(key, asked, now=moment, expires=EXPIRES_SECONDS, region=REGION)
+        yield Inbound("GET", url.removeprefix(BASE).encode(), HEADERS, now=now, peer=PEER, tls=True)
+
+
+def _first(signers: Signers, make: Make, count: int, *, unlike: bool = False) -> float:
+    asked = _found(signers, make, count, unlike=unlike)
     began = time.process_time()
     for request, credential, ring, intent in asked:
         credential.scheme.verify(request, credential, ring, intent)
@@ -86,15 +101,15 @@ def _again(signers: Signers, make: Make, count: int) -> float:
 
 
 def _found(
-    signers: Signers, make: Make, count: int, *, together: bool = False
+    signers: Signers, make: Make, count: int, *, unlike: bool = False
 ) -> list[tuple[Inbound, Credential, KeyRing, Intent]]:
-    """So many new requests, the key in each found and its path read; with all that they share known where they were
-    signed `together`.
+    """So many new requests, the key in each found and its path read; each `unlike` all before it, of whose queries
+    nothing is known then.
     """
     schemes, ring = schemes_of(Config()), signers.ring()
     asked = []
     for _ in range(count):
-        if not together:
+        if unlike:
             frame.forget()
         request = make()
         credential = recognise(request, schemes)

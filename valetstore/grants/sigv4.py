@@ -11,34 +11,37 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from itertools import product
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
+from valetstore.frame import Framed
 from valetstore.inbound import Inbound
 from valetstore.keys.material import HmacSha256, Holds
 
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 _KEYS_KEPT: Final = 16_384
 """As many signing keys as a ring may have, and some on two days or in two regions. A kept one takes about 1 KiB."""
-_STAMP: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z", re.ASCII)
+_STAMP: Final = re.compile(r"[0-9]{8}T(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]Z", re.ASCII)
 
 
 class Family(NamedTuple):
-    """How one vendor spells it: the algorithm's name, what stands before the secret, and the ends of a scope."""
+    """How one vendor spells it: the algorithm's name, what stands before the secret, the ends of a scope; and the query
+    parameters of the date and of the signature, which alone is not signed, as signers write them.
+    """
 
     algorithm: str
     prefix: str
     service: str
     terminator: str
+    date: str
     signature: str
-    """The query parameter that carries the signature and is not signed, as signers write it."""
 
 
-AWS: Final = Family("AWS4-HMAC-SHA256", "AWS4", "s3", "aws4_request", "X-Amz-Signature")
-GOOGLE: Final = Family("GOOG4-HMAC-SHA256", "GOOG4", "storage", "goog4_request", "X-Goog-Signature")
+AWS: Final = Family("AWS4-HMAC-SHA256", "AWS4", "s3", "aws4_request", "X-Amz-Date", "X-Amz-Signature")
+GOOGLE: Final = Family("GOOG4-HMAC-SHA256", "GOOG4", "storage", "goog4_request", "X-Goog-Date", "X-Goog-Signature")
 GOOGLE_RSA: Final = GOOGLE._replace(algorithm="GOOG4-RSA-SHA256")
 
 
@@ -63,7 +66,7 @@ class Signed(NamedTuple):
 
 _HOST_ALONE: Final = ("host",)
 _SORTED: Final = "sigv4: sorted"
-"""The note of a frame: what of it is signed, sorted."""
+"""The note of a frame: what of it is signed, sorted, up to the date and behind it."""
 
 Hosts = Iterator[bytes]
 """What `host` may have been signed as, the usual first; the rest is made only where that does not do."""
@@ -85,11 +88,8 @@ def _hmac(family: Family, secret: bytes, date: str, region: str) -> HmacSha256:
 
 def string_to_sign(family: Family, signed: Signed, canonical: bytes) -> bytes:
     """Four lines: algorithm, time, scope and the hash of the canonical request."""
-    return _first_lines(family, signed) + hashlib.sha256(canonical).hexdigest().encode()
-
-
-def _first_lines(family: Family, signed: Signed) -> bytes:
-    return f"{family.algorithm}\n{signed.stamp}\n{signed.scope(family)}\n".encode()
+    first = f"{family.algorithm}\n{signed.stamp}\n{signed.scope(family)}\n".encode()
+    return first + hashlib.sha256(canonical).hexdigest().encode()
 
 
 def mac(family: Family, secret: bytes, signed: Signed, text: bytes) -> bytes:
@@ -116,29 +116,36 @@ def holds(family: Family, check: Check, signed: Signed, inbound: Inbound, hosts:
 
 
 class Written(NamedTuple):
-    """How requests are written that differ in their paths alone, in the usual way, and what checks their signatures:
-    what stands before and behind the path in the canonical request, and before its hash in the string to sign.
+    """How requests are written, in the usual way, that were signed on one day and differ in paths and dates alone: what
+    stands in the canonical request before the path, between that and the date, and behind both; in the string to sign
+    before the date and behind it; and what checks their signatures.
     """
 
     before: bytes
+    between: bytes
     behind: bytes
-    head: bytes
+    algorithm: bytes
+    scope: bytes
     check: Holds
 
     @classmethod
-    def of(cls, family: Family, secret: bytes, signed: Signed, inbound: Inbound) -> "Written":
-        """As this request was, by the host that it came to."""
+    def of(cls, family: Family, secret: bytes, signed: Signed, inbound: Inbound) -> "Written | None":
+        """As this request was, by the host that it came to; None where its query is in no frame of the family's."""
+        around = _sorted_around_date(family, inbound)
+        if around is None:
+            return None
         hosts = iter([inbound.host.encode("latin-1", "replace")])
-        before = signed.methods[0].encode() + b"\n"
-        behind = next(_candidates(family, signed, inbound, hosts))[len(before) + len(inbound.raw_path) :]
-        return cls(
-            before, behind, _first_lines(family, signed), _hmac(family, secret, signed.stamp[:8], signed.region).holds
-        )
+        before, between = signed.methods[0].encode() + b"\n", b"\n" + around[0]
+        at = len(before) + len(inbound.raw_path) + len(between) + len(signed.stamp)
+        behind = next(_candidates(family, signed, inbound, hosts))[at:]
+        algorithm, scope = f"{family.algorithm}\n".encode(), f"\n{signed.scope(family)}\n".encode()
+        check = _hmac(family, secret, signed.stamp[:8], signed.region).holds
+        return cls(before, between, behind, algorithm, scope, check)
 
-    def holds(self, path: bytes, signature: bytes) -> bool:
-        """Whether the one with this raw path has that signature."""
-        canonical = hashlib.sha256(self.before + path + self.behind)
-        return self.check(self.head + canonical.hexdigest().encode(), signature)
+    def holds(self, path: bytes, stamp: bytes, signature: bytes) -> bool:
+        """Whether the one with this raw path and date, which is on that day, has that signature."""
+        canonical = hashlib.sha256(self.before + path + self.between + stamp + self.behind)
+        return self.check(self.algorithm + stamp + self.scope + canonical.hexdigest().encode(), signature)
 
 
 def canonical_request(family: Family, signed: Signed, inbound: Inbound) -> bytes:
@@ -206,14 +213,33 @@ def sorted_query(family: Family, inbound: Inbound) -> bytes:
 
     The signature's name counts in any case, here and where it is read: there is only one then.
     """
+    around, framed = _sorted_around_date(family, inbound), inbound.framed
+    if around is not None and framed is not None:
+        return around[0] + framed.date.encode() + around[1]
+    return _sorted_bytes(family, inbound) or _sorted_pairs(family, inbound)
+
+
+def framed_by(family: Family, inbound: Inbound) -> Framed | None:
+    """The query in its frame, where it is this family's date and signature that the frame lacks."""
     framed = inbound.framed
-    if framed is None or framed.frame.name != family.signature:
-        return _sorted_bytes(family, inbound) or _sorted_pairs(family, inbound)
+    if framed is None or framed.frame.name != family.signature or framed.frame.date_name != family.date:
+        return None
+    return framed
+
+
+def _sorted_around_date(family: Family, inbound: Inbound) -> tuple[bytes, bytes] | None:
+    """What `sorted_query` gives up to the value of the date and behind it; None where that is not known of a frame."""
+    framed = framed_by(family, inbound)
+    if framed is None:
+        return None
     notes = framed.frame.notes
     if _SORTED not in notes:
-        notes[_SORTED] = _sorted_bytes(family, inbound) or _sorted_pairs(family, inbound)
-    kept: bytes = notes[_SORTED]
-    return kept
+        # Each name is there once, so that none of their order hangs on a value.
+        text, name = b"&" + _sorted_bytes(family, inbound), b"&%b=" % family.date.encode()
+        begins = text.find(name) + len(name)
+        notes[_SORTED] = None if len(text) == 1 else (text[1:begins], text[begins + len(framed.date) :])
+    around: tuple[bytes, bytes] | None = notes[_SORTED]
+    return around
 
 
 def _sorted_bytes(family: Family, inbound: Inbound) -> bytes:
@@ -250,16 +276,22 @@ def encode(text: str, safe: str = "") -> bytes:
 
 def moment_of(stamp: str) -> int | None:
     """`20261121T162318Z` as seconds since the epoch; None where it is no such date."""
-    # Only what has this shape is remembered: anybody may send thousands of texts as long as a request line.
-    return _moment(stamp) if _STAMP.fullmatch(stamp) else None
+    if not _STAMP.fullmatch(stamp):
+        return None
+    midnight = _midnight(stamp[:8])
+    return None if midnight is None else midnight + int(stamp[9:11]) * 3600 + int(stamp[11:13]) * 60 + int(stamp[13:15])
 
 
-@lru_cache(maxsize=4096)
-def _moment(stamp: str) -> int | None:
+@lru_cache(maxsize=64)
+def _midnight(day: str) -> int | None:
+    """`20261121`, when it begins; None where there is no such day."""
     try:
-        return int(datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
+        return (date.fromisoformat(day).toordinal() - _EPOCH_ORDINAL) * 86_400
     except ValueError:
         return None
+
+
+_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 
 
 def stamp_of(moment: int) -> str:

@@ -16,15 +16,17 @@ from valetstore.grants import sigv4
 from valetstore.grants.grant import Profile
 from valetstore.grants.presign import Request
 from valetstore.grants.recognise import recognise
-from valetstore.grants.s3 import alike, session
+from valetstore.grants.s3 import alike, session, v4
 from valetstore.grants.s3.rules import Rules
 from valetstore.grants.s3.scheme import S3
 from valetstore.grants.s3.sign import Key, presign_v4
+from valetstore.grants.sigv4 import AWS, stamp_of
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
 from valetstore.policy.request import enforce
 
 NOW: Final = int(datetime.now(UTC).timestamp())
+TODAY: Final = stamp_of(NOW)[:8]
 KEY: Final = Key(identity().access_key, identity().secret_key.encode())
 SESSION: Final = session.mint(KEY.access_key_id, KEY.secret, NOW + 600)
 RINGS: Final = (
@@ -46,6 +48,10 @@ HEADERS: Final = (
     (("x-amz-content-sha256", "ab" * 32),), (("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),),
     (("authorization", "Bearer x"),), (("x-amz-security-token", SESSION.session_token),),
 )  # fmt: skip
+DATES: Final = (
+    stamp_of(NOW - 1), stamp_of(NOW - 600), stamp_of(NOW - 601), stamp_of(NOW + 901), stamp_of(NOW - 86_400),
+    stamp_of(NOW)[:9] + "240000Z", stamp_of(NOW)[:9] + "126000Z", "20260230T120000Z", "2026-11-21",
+)  # fmt: skip
 HOSTS: Final = (HOST, "127.0.0.1", "photos.files.example.org", "other")
 
 
@@ -55,6 +61,9 @@ class Sent(NamedTuple):
     signed_as: str = "PUT"
     sent_as: str = "PUT"
     path: str = "/photos/a"
+    date: str = stamp_of(NOW)
+    expires: int = 600
+    first: str = ""
     query: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     host: str = HOST
@@ -73,14 +82,17 @@ class Sent(NamedTuple):
         return arriving(self.sent_as, f"{ENDPOINT}{self.path}?{url}", pairs, tls=self.tls, now=NOW)
 
     def _query(self) -> str:
-        """Signed for this raw path and Host, whatever signers think of them."""
-        front = presign_v4(KEY, Request(self.signed_as, ENDPOINT, "/"), now=NOW, expires=600, region="us-east-1")
-        front = front.partition("?")[2].partition("&X-Amz-Signature=")[0] + self.query
+        """Signed for this raw path, date and Host, whatever signers think of them, by the key of today."""
+        asked = Request(self.signed_as, ENDPOINT, "/")
+        front = presign_v4(KEY, asked, now=NOW, expires=self.expires, region="us-east-1")
+        front = front.partition("?")[2].partition("&X-Amz-Signature=")[0].replace(stamp_of(NOW), self.date)
+        front = self.first + front + self.query
         query = "&".join(sorted(front.split("&")))
         lines = (self.signed_as, self.path, query, f"host:{self.host}", "", "host", "UNSIGNED-PAYLOAD")
-        signed = sigv4.Signed(sigv4.stamp_of(NOW), "us-east-1", ("host",), (), (), b"")
-        text = sigv4.string_to_sign(sigv4.AWS, signed, "\n".join(lines).encode())
-        return f"{front}&X-Amz-Signature={sigv4.mac(sigv4.AWS, KEY.secret, signed, text).hex()}"
+        today = sigv4.Signed(stamp_of(NOW), "us-east-1", ("host",), (), (), b"")
+        text = sigv4.string_to_sign(AWS, today, "\n".join(lines).encode())
+        text = text.replace(stamp_of(NOW).encode(), self.date.encode(), 1)
+        return f"{front}&X-Amz-Signature={sigv4.mac(AWS, KEY.secret, today, text).hex()}"
 
 
 def judged(sent: Sent) -> object:
@@ -103,6 +115,9 @@ REQUESTS: Final = st.builds(
     signed_as=st.sampled_from(["PUT", "PUT", "GET"]),
     sent_as=st.sampled_from(["PUT", "PUT", "GET", "HEAD", "DELETE"]),
     path=st.sampled_from(PATHS),
+    date=st.sampled_from([stamp_of(NOW), stamp_of(NOW), *DATES]),
+    expires=st.sampled_from([600, 600, 600, 0]),
+    first=st.sampled_from(["", "", "a=1&X-Goog-Date=20261121T162318Z&", "X-Amz-Date=20261121T162318Z&"]),
     query=st.sampled_from(["", "", *QUERIES]),
     headers=st.sampled_from([HEADERS[1], *HEADERS]),
     host=st.sampled_from([HOST, HOST, *HOSTS]),
@@ -138,6 +153,32 @@ def test_it_takes_another_path_with_a_signature_of_its_own() -> None:
     assert judged(usual._replace(path="/photos/b")) != judged(usual)
 
 
+def test_it_takes_another_date_of_the_day_which_decides_when_it_is_valid() -> None:
+    usual = Sent(headers=HEADERS[1], date=f"{TODAY}T120000Z")
+    later = usual._replace(date=f"{TODAY}T120001Z", path="/photos/b")
+    assert proven_before(usual, later)
+    proven = alike.proven_as_before(later.inbound(), later.rules, later.ring)
+    forget()
+    assert proven == v4.verify_query(later.inbound(), later.rules, later.ring)
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [
+        Sent(headers=HEADERS[3]),
+        Sent(headers=HEADERS[3], query="&response-content-type=text%2fcsv"),
+        Sent(first="a=1&X-Goog-Date=20261121T162318Z&"),
+    ],
+    ids=["cookie", "written in another way", "another vendor's date"],
+)
+def test_what_is_read_each_time_is_read_with_its_own_date(usual: Sent) -> None:
+    forget()
+    for second in range(4):
+        sent = usual._replace(date=f"{TODAY}T12000{second}Z")
+        proven = v4.verify_query(sent.inbound(), sent.rules, sent.ring)
+        assert proven.issued_at == sigv4.moment_of(sent.date)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -151,6 +192,12 @@ def test_it_takes_another_path_with_a_signature_of_its_own() -> None:
         {"ring": RINGS[1]},
         {"rules": SETS[2]},
         {"query": QUERIES[1]},
+        {"expires": 599},
+        {"date": DATES[4]},
+        {"date": DATES[5]},
+        {"date": DATES[6]},
+        {"date": DATES[7]},
+        {"date": DATES[8]},
     ],
     ids=lambda change: next(iter(change)),
 )

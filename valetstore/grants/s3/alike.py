@@ -1,11 +1,11 @@
-"""Alike: presigned V4 URLs that differ from one that was proven in their paths and signatures, and in nothing else.
+"""Alike: presigned V4 URLs that differ from one that was proven in path, date and signature, and in nothing else.
 
-A signer makes many of them in one second, for the objects of a page or a batch of uploads, and one client asks for
-them. What was proven of one is true of all but for the signature, which is verified each time; and what one asked for,
-all ask for, each of its own object.
+A signer makes many of them in a day, and one client asks for some. What was proven of one is true of all but for the
+signature, which is verified each time, and the date, by which each is valid at a time of its own; and what one asked
+for, all ask for, each of its own object.
 
 Rule 1: only what was proven is noted, and found again by all that its proof rests on: the frame, in which the note is,
-the rules, the very key ring, the method, the host, TLS and every header.
+the day, the rules, the very key ring, the method, the host, TLS and every header.
 Rule 2: nothing is refused here. What does not hold as it is usually written is read anew, by whoever says why.
 """
 
@@ -16,10 +16,10 @@ import msgspec
 from valetstore.errors import Denied
 from valetstore.grants.covered import may_be_kept
 from valetstore.grants.grant import Intent
-from valetstore.grants.s3.proven import Proven
+from valetstore.grants.s3.proven import Proven, end_of
 from valetstore.grants.s3.rules import Rules
 from valetstore.grants.scheme import CARRIERS
-from valetstore.grants.sigv4 import AWS, Signed, Written
+from valetstore.grants.sigv4 import AWS, Signed, Written, framed_by, moment_of
 from valetstore.inbound import Headers, Inbound
 from valetstore.keys.ring import KeyRing
 from valetstore.objectkey import ObjectKey, split_path
@@ -34,11 +34,13 @@ _Rest = tuple[Rules, KeyRing, str, str, bool, Headers]
 
 
 class _Alike(NamedTuple):
-    """A proof, all that it rests on beside frame, path and signature, and how its like are written; and what it was
-    proven for, an object that its path names. None where that is another thing.
+    """A proof, all that it rests on beside frame, path, date and signature, and how its like are written, which live
+    for so many seconds; and what it was proven for, an object that its path names. None where that is another thing.
     """
 
     rest: _Rest
+    day: str
+    life: int
     written: Written
     proven: Proven
     intent: Intent | None
@@ -67,12 +69,13 @@ def proven_as_before(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven | 
     framed, alike = inbound.framed, _alike(inbound)
     if framed is None or alike is None or len(framed.value) != _SIGNATURE_DIGITS:
         return None
-    if not _is_same(alike.rest, inbound, rules, keys):
+    if not framed.date.startswith(alike.day) or not _is_same(alike.rest, inbound, rules, keys):
         return None
-    signature = bytes.fromhex(framed.value)
-    if not alike.written.holds(inbound.raw_path, signature):
+    issued_at, signature = moment_of(framed.date), bytes.fromhex(framed.value)
+    if issued_at is None or not alike.written.holds(inbound.raw_path, framed.date.encode(), signature):
         return None
-    return msgspec.structs.replace(alike.proven, mac=signature)
+    not_after = end_of(issued_at, alike.life)
+    return msgspec.structs.replace(alike.proven, mac=signature, issued_at=issued_at, not_after=not_after)
 
 
 def _alike(inbound: Inbound) -> _Alike | None:
@@ -101,10 +104,13 @@ def note(
     signed: Signed,
     secret: bytes,
     proven: Proven,
+    life: int,
 ) -> None:
-    """A URL was proven: what was signed, with which secret, and what it asks for where that is known."""
-    framed = inbound.framed
-    if framed is None or framed.frame.name != AWS.signature:
+    """A URL was proven, for so many seconds: what was signed, with which secret, and what it asks for where that is
+    known.
+    """
+    framed = framed_by(AWS, inbound)
+    if framed is None:
         return
     notes = framed.frame.notes
     if _MET not in notes:
@@ -114,8 +120,9 @@ def note(
     if proven.session is not None or proven.body is not None:
         return
     # No secret is compared with another, from which its time could tell.
-    if inbound.header_names.isdisjoint(CARRIERS) and may_be_kept(inbound):
+    written = Written.of(AWS, secret, signed, inbound) if inbound.header_names.isdisjoint(CARRIERS) else None
+    if written is not None and may_be_kept(inbound):
         rest = rules, keys, inbound.method, inbound.host, inbound.tls, inbound.headers
         # Where the bucket is in the Host, or none is meant, the path is another one.
         asked = intent if intent is not None and intent.key is not None and intent.path == inbound.path else None
-        notes[_NOTE] = _Alike(rest, Written.of(AWS, secret, signed, inbound), proven, asked)
+        notes[_NOTE] = _Alike(rest, signed.stamp[:8], life, written, proven, asked)

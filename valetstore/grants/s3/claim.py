@@ -18,6 +18,7 @@ from valetstore.grants import terms
 from valetstore.grants.s3.credential import (
     HEADER,
     QUERY,
+    Credential,
     Words,
     check_day,
     credential_of,
@@ -26,7 +27,7 @@ from valetstore.grants.s3.credential import (
 from valetstore.grants.s3.payload import HEADER as PAYLOAD
 from valetstore.grants.s3.payload import check_payload
 from valetstore.grants.s3.rules import Rules
-from valetstore.grants.sigv4 import AWS, UNSIGNED_PAYLOAD, Signed, moment_of, stamp_of
+from valetstore.grants.sigv4 import AWS, UNSIGNED_PAYLOAD, Signed, framed_by, moment_of, stamp_of
 from valetstore.inbound import Inbound
 
 EXPIRES_SECONDS_MAX: Final = 604_800
@@ -37,10 +38,11 @@ _REQUIRED: Final = tuple(
 )
 PARAMETERS: Final = frozenset((*_REQUIRED, TOKEN, PAYLOAD))
 """The parameters of a presigned URL that are its key's own, in lower case."""
+_DATE_NAME: Final = AWS.date.lower()
 _SIGNATURE_NAME: Final = AWS.signature.lower()
 _PARAMETERS: Final = "s3: parameters"
 _SAID: Final = "s3: said"
-"""Notes of a frame: its key's parameters but for the signature, and what was read of them, by which rules."""
+"""Notes of a frame: its key's parameters, and what was read of them, by which rules."""
 _HOST_ALONE: Final = (("host",), frozenset({"host"}))
 _COMPONENTS: Final = ("Credential", "SignedHeaders", "Signature")
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -73,15 +75,13 @@ class Claim(NamedTuple):
 
 def parameters_of(inbound: Inbound) -> dict[str, str]:
     """The parameters of a presigned URL's key by their names in lower case; raises `key_malformed`."""
-    framed = inbound.framed
-    if framed is None or framed.frame.name != AWS.signature:
+    framed = framed_by(AWS, inbound)
+    if framed is None:
         return _parameters_of(inbound)
     others: dict[str, str] | None = framed.frame.notes.get(_PARAMETERS)
     if others is None:
-        others = _parameters_of(inbound)
-        del others[_SIGNATURE_NAME]
-        framed.frame.notes[_PARAMETERS] = others
-    return {**others, _SIGNATURE_NAME: framed.value}
+        others = framed.frame.notes[_PARAMETERS] = _parameters_of(inbound)
+    return {**others, _DATE_NAME: framed.date, _SIGNATURE_NAME: framed.value}
 
 
 def _parameters_of(inbound: Inbound) -> dict[str, str]:
@@ -104,32 +104,36 @@ def of_url(parameters: Mapping[str, str], inbound: Inbound, rules: Rules) -> tup
     # A key for GET answers HEAD as well; the other way round would give away the body.
     methods = ("HEAD", "GET") if inbound.method == "HEAD" else (inbound.method,)
     payloads = _payloads(parameters.get(PAYLOAD), said.lower, inbound)
-    signed = Signed(said.stamp, said.region, said.names, payloads, methods, _signature(provided))
+    signed = Signed(said.stamp, said.credential.region, said.names, payloads, methods, _signature(provided))
     token = parameters.get(TOKEN) or (inbound.header(TOKEN) if TOKEN in said.lower else None)
-    return Claim(said.access_key_id, signed, said.lower, provided, token, said.issued_at), said.life
+    return Claim(said.credential.access_key_id, signed, said.lower, provided, token, said.issued_at), said.life
 
 
 class _Said(NamedTuple):
     """What a URL says beside its signature: see `Claim` and `Signed`; `life` is in seconds."""
 
-    access_key_id: str
-    region: str
+    credential: Credential
     stamp: str
     issued_at: int
     life: int
     names: tuple[str, ...]
     lower: frozenset[str]
 
+    def at(self, stamp: str) -> "_Said":
+        """The same by a URL of another date; raises `key_malformed`."""
+        return self._replace(stamp=stamp, issued_at=_issued_at(stamp, self.credential))
+
 
 def _said(parameters: Mapping[str, str], inbound: Inbound, rules: Rules) -> _Said:
     """Noted with the frame, beside the rules that it was read by."""
-    framed = inbound.framed
-    noted: tuple[Rules, _Said] | None = None if framed is None else framed.frame.notes.get(_SAID)
+    framed = framed_by(AWS, inbound)
+    if framed is None:
+        return _read(parameters, rules)
+    noted: tuple[Rules, _Said] | None = framed.frame.notes.get(_SAID)
     if noted is not None and noted[0] is rules:
-        return noted[1]
+        return noted[1].at(framed.date)
     said = _read(parameters, rules)
-    if framed is not None and framed.frame.name == AWS.signature:
-        framed.frame.notes[_SAID] = rules, said
+    framed.frame.notes[_SAID] = rules, said
     return said
 
 
@@ -143,13 +147,19 @@ def _read(parameters: Mapping[str, str], rules: Rules) -> _Said:
     if algorithm != AWS.algorithm:
         raise QUERY.fault('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256"')
     credential = credential_of(credential_text, rules, QUERY)
+    issued_at = _issued_at(stamp, credential)
+    life = _life(expires)
+    names, lower = _names(names_text, QUERY)
+    return _Said(credential, stamp, issued_at, life, names, lower)
+
+
+def _issued_at(stamp: str, credential: Credential) -> int:
+    """When a URL was signed, in seconds since the epoch; raises `key_malformed`."""
     issued_at = moment_of(stamp)
     if issued_at is None:
         raise QUERY.fault("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
     check_day(credential, stamp, QUERY)
-    life = _life(expires)
-    names, lower = _names(names_text, QUERY)
-    return _Said(credential.access_key_id, credential.region, stamp, issued_at, life, names, lower)
+    return issued_at
 
 
 def of_headers(inbound: Inbound, authorization: str, rules: Rules) -> Claim:

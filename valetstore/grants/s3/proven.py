@@ -1,9 +1,15 @@
 """What a signature of S3's proves, however it came: who signed, until when, under which further conditions."""
 
+import math
+from typing import Final
+
 import msgspec
 
 from valetstore.grants.grant import BodyProof, Scope
 from valetstore.keys.ring import SigningKey
+
+HEADERS_VALID_SECONDS: Final = 900
+"""How long signed headers are valid, and how far ahead of the gateway's clock a date may be."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -39,3 +45,11 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
         if self.session is None or not self.session.prefixes:
             return ()
         return (tuple(Scope(prefix, is_prefix=True) for prefix in self.session.prefixes),)
+
+
+def end_of(issued_at: int, life: int) -> float:
+    """The first moment at which a V4 key is expired: S3 takes the last second as valid.
+
+    A life of 0 is over at once, even where the signer's clock is ahead of this one.
+    """
+    return math.nextafter(issued_at + life, math.inf) if life else issued_at - HEADERS_VALID_SECONDS

@@ -17,9 +17,8 @@ from typing import Final
 from valetstore.encoding import parse_http_date
 from valetstore.errors import Denied
 from valetstore.grants.s3 import session, v2
-from valetstore.grants.s3.proven import Proven
+from valetstore.grants.s3.proven import HEADERS_VALID_SECONDS, Proven
 from valetstore.grants.s3.rules import Rules
-from valetstore.grants.s3.v4 import HEADERS_VALID_SECONDS
 from valetstore.grants.sigv4 import moment_of
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing

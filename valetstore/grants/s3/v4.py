@@ -8,7 +8,6 @@ Rule 2: every `x-amz-` header that arrives is signed, or says what a signed para
 Sources: Amazon S3 API reference, "Authenticating Requests (AWS Signature Version 4)".
 """
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
@@ -32,14 +31,11 @@ from valetstore.grants.s3.claim import (
 from valetstore.grants.s3.credential import mismatch, shown
 from valetstore.grants.s3.payload import HEADER as PAYLOAD
 from valetstore.grants.s3.payload import body_of
-from valetstore.grants.s3.proven import Proven
+from valetstore.grants.s3.proven import HEADERS_VALID_SECONDS, Proven, end_of
 from valetstore.grants.s3.rules import Rules
 from valetstore.grants.sigv4 import AWS
 from valetstore.inbound import Inbound
 from valetstore.keys.ring import KeyRing
-
-HEADERS_VALID_SECONDS: Final = 900
-"""How long signed headers are valid, and how far ahead of the gateway's clock a date may be."""
 
 MARKS: Final = frozenset({"x-amz-algorithm", "x-amz-credential", "x-amz-signature"})
 """Query parameters of which each alone says that a key of this kind is meant."""
@@ -76,14 +72,14 @@ def _verify_query(inbound: Inbound, rules: Rules, keys: KeyRing, intent: Intent 
     proven = Proven(
         key=signer.key,
         mac=claim.signed.signature,
-        not_after=_end(claim.issued_at, life),
+        not_after=end_of(claim.issued_at, life),
         issued_at=claim.issued_at,
         session=signer.session,
         terms=() if inbound.names <= PARAMETERS else terms.of_query(inbound.query),
         sha256=sha256,
         body=body,
     )
-    alike.note(inbound, rules, keys, intent, claim.signed, signer.secret, proven)
+    alike.note(inbound, rules, keys, intent, claim.signed, signer.secret, proven, life)
     return proven
 
 
@@ -103,21 +99,13 @@ def verify_header(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven:
     return Proven(
         key=signer.key,
         mac=claim.signed.signature,
-        not_after=_end(claim.issued_at, HEADERS_VALID_SECONDS),
+        not_after=end_of(claim.issued_at, HEADERS_VALID_SECONDS),
         issued_at=claim.issued_at,
         exact=False,
         session=signer.session,
         sha256=sha256,
         body=body,
     )
-
-
-def _end(issued_at: int, life: int) -> float:
-    """The first moment at which it is expired: S3 takes the last second as valid.
-
-    A life of 0 is over at once, even where the signer's clock is ahead of this one.
-    """
-    return math.nextafter(issued_at + life, math.inf) if life else issued_at - HEADERS_VALID_SECONDS
 
 
 def _signer(claim: Claim, inbound: Inbound, rules: Rules, keys: KeyRing) -> session.Signer:
