@@ -10,7 +10,9 @@ Rule 2: only short queries are remembered, and only those in which nothing was w
 
 import re
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from valetstore.encoding import split_query
 
@@ -48,7 +50,7 @@ class Frame:
         self.notes: dict[str, Any] = {}
 
 
-class Framed(NamedTuple):
+class Framed(msgspec.Struct, frozen=True, gc=False):
     """A query as its frame, and the values of its date and its signature."""
 
     frame: Frame

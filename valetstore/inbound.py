@@ -8,7 +8,7 @@ Rule 3: nothing here knows a socket or a server: a captured request of any date 
 import re
 from collections.abc import Callable, KeysView, Sequence, Set
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from valetstore.encoding import percent_decode, split_query
 from valetstore.errors import Denied
@@ -45,8 +45,13 @@ class _once(Generic[_View]):  # noqa: N801 - reads as the decorator it is
         self.__doc__ = make.__doc__
 
     def __get__(self, inbound: "Inbound", _owner: object = None) -> _View:
-        view = inbound.__dict__[self._name] = self._make(inbound)
+        view = self._make(inbound)
+        setattr(inbound, self._name, view)  # a look at its __dict__ would make all its attributes slower
         return view
+
+    if TYPE_CHECKING:  # whoever knows a view sets it, as any attribute: there is nothing else to be done then
+
+        def __set__(self, inbound: "Inbound", view: _View) -> None: ...
 
 
 class Inbound:
@@ -82,7 +87,7 @@ class Inbound:
         self.tls = tls
         self.raw_path, _, self.raw_query = target.partition(b"?")
         if by_name is not None:
-            self.__dict__["_by_name"] = by_name
+            self._by_name = by_name
         self.host = host if host is not None else (self.header("host") or "")
         self.form = form
 
@@ -116,7 +121,7 @@ class Inbound:
     def asking(self, method: str, target: bytes, now: float) -> "Inbound":
         """Another request from the same client, whose headers are the same: they need not be read again.
 
-        Nor is `target` looked at: the caller knows that it is valid.
+        Nor is `target` looked at: the caller knows that it is valid, as is the path of this one.
         """
         other = object.__new__(Inbound)
         other.method = method
@@ -128,12 +133,10 @@ class Inbound:
         other.host = self.host
         other.form = None
         other.raw_path, _, other.raw_query = target.partition(b"?")
-        mine, views = self.__dict__, other.__dict__
-        views["_by_name"] = self._by_name
-        if "further_names" in mine:
-            views["further_names"] = self.further_names
-        if "path" in mine and other.raw_path == self.raw_path:
-            views["path"] = self.path
+        other._by_name = self._by_name
+        other.further_names = self.further_names
+        if other.raw_path == self.raw_path:
+            other.path = self.path
         return other
 
     def with_form(self, form: Form) -> "Inbound":

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.grants.held_keys import NOW, SECRET, Held, held, outcome, ring, schemes
 from tests.grants.test_covered import changed
@@ -149,7 +150,7 @@ class Asked:
 def asked_for(memory: ProofMemory, asked: Asked, inbound: Inbound, carrier: Carrier = "query") -> int:
     """How often the scheme was asked by this request, whose key it holds for good."""
     before = asked.count
-    credential = recognise(inbound, schemes())._replace(scheme=cast(Scheme, asked), carrier=carrier)
+    credential = replace(recognise(inbound, schemes()), scheme=cast(Scheme, asked), carrier=carrier)
     with suppress(Denied):
         memory.prove(inbound, credential, ring(), credential.scheme.intent(inbound))
     return asked.count - before
@@ -212,7 +213,7 @@ def test_a_form_is_not_kept_beside_a_proof() -> None:
     """It may be long."""
     inbound = native().with_form((("key", "x" * 60_000),))
     memory, asked = ProofMemory(4), Asked(recognise(native(), schemes()).scheme)
-    credential = recognise(native(), schemes())._replace(scheme=cast(Scheme, asked))
+    credential = replace(recognise(native(), schemes()), scheme=cast(Scheme, asked))
     intent = credential.scheme.intent(native())
     for _ in range(4):
         assert memory.prove(inbound, credential, ring(), intent)

@@ -20,7 +20,7 @@ from valetstore.grants.grant import Profile, Proof
 from valetstore.grants.sigv4 import AWS, Signed
 from valetstore.inbound import Inbound
 from valetstore.keys.material import ALGORITHMS, HmacSha256, _stand_in, fingerprint, spend_as_much, verifier_of
-from valetstore.keys.ring import KeyRing, SigningKey
+from valetstore.keys.ring import IDENTITY_KINDS, KeyRing, SigningKey
 from valetstore.keys.ringfile import record_of
 
 OTHER_SECRET = b"another-secret-of-forty-bytes-as-S3-has"
@@ -69,11 +69,13 @@ def test_nobodys_key_is_made_once_whatever_is_sent(algorithm: str) -> None:
     assert _stand_in.cache_info().misses == made
 
 
-@given(parts=st.lists(st.binary(max_size=70), max_size=4))
-def test_an_identity_is_the_fingerprint_of_scheme_signing_key_and_parts(parts: list[bytes]) -> None:
+@given(nonce=st.binary(max_size=300), parts=st.lists(st.binary(max_size=70), max_size=4))
+def test_an_identity_is_the_fingerprint_of_scheme_signing_key_kind_and_nonce(nonce: bytes, parts: list[bytes]) -> None:
     for key in ring():
-        name = key.record.scheme.encode()
-        assert key.identity_of(*parts) == fingerprint(name, key.id, *parts)
+        front = key.record.scheme.encode(), key.id
+        assert key.identity_of(nonce) == fingerprint(*front, nonce)
+        for kind in IDENTITY_KINDS:
+            assert key.identity_of(nonce, kind) == fingerprint(*front, kind.encode(), nonce)
     framed = b"".join(len(part).to_bytes(4) + part for part in parts)
     assert fingerprint(*parts) == sha256(framed).digest()[:16]
 

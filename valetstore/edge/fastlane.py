@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
+import msgspec
 from aiohttp.http_parser import RawRequestMessage
 
 from valetstore.audit import Audit
@@ -165,7 +166,7 @@ class FastLane:
                 if elsewhere is None:
                     return False
                 (inbound, client), term = elsewhere, None
-                asker = known.asker._replace(address=client.address)
+                asker = msgspec.structs.replace(known.asker, address=client.address)
             gateway.admit_again(known.admission, inbound, client.group, term)
             small = self._small(connection, known.admission)
         except Denied:

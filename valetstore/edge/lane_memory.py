@@ -10,6 +10,7 @@ import string
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+import msgspec
 from aiohttp.http_parser import RawRequestMessage
 
 from valetstore.edge.bounded import Bounded
@@ -103,7 +104,7 @@ class Known(NamedTuple):
         )
 
 
-class Page(NamedTuple):
+class Page(msgspec.Struct, frozen=True, gc=False):
     """A head as the text without its key, and the key."""
 
     text: bytes

@@ -14,6 +14,8 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Final, NamedTuple
 
+import msgspec
+
 from valetstore.audit import Audit, AuditEvent, encode, rfc3339, stays_whole
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.replies import date_at
@@ -63,7 +65,7 @@ def _picker(places: Sequence[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes,
     return lambda values: tuple(values[place] for place in places)
 
 
-class Asker(NamedTuple):
+class Asker(msgspec.Struct, frozen=True, gc=False):
     """Who asked with what, as the audit says it: the address (b"" for none), the key's identity, its subject."""
 
     address: bytes
@@ -95,7 +97,8 @@ class Answer(NamedTuple):
         Who asks has an address, and a subject, if the one that was answered had: and both subjects are plain, or one.
         """
         took = time.monotonic() - began
-        blanks = _moment(int(now * 1000)), request_id.encode(), b"%.3f" % (took * 1000), *who
+        moment, duration = _moment(int(now * 1000)), b"%.3f" % (took * 1000)
+        blanks = moment, request_id.encode(), duration, who.address, who.identity, who.subject
         audit.write_lines([line.fill(*blanks) for line in self.lines])
         metrics.handed_out(self.dialect, self.operation, took, self.body_bytes)
 

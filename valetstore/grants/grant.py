@@ -37,7 +37,7 @@ AT_ONCE_MAX: Final = 1_000_000
 """The largest burst, and the most transfers at once."""
 
 
-class Scope(msgspec.Struct, frozen=True):
+class Scope(msgspec.Struct, frozen=True, gc=False):
     """Where a key applies: exactly one path, or everything below a prefix. Paths are decoded."""
 
     path: str

@@ -100,9 +100,9 @@ class Native:
         if claims.aud is not None or self.audience.required:
             self._check_audience(claims)
         if claims.jti is not None:
-            identity = key.identity_of(b"jti", claims.jti.encode())
+            identity = key.identity_of(claims.jti.encode(), "jti")
         else:
-            identity = key.identity_of(b"mac", _nonce_of(key, signed, signature))
+            identity = key.identity_of(_nonce_of(key, signed, signature), "mac")
         try:
             grant = grant_of(claims, key.name, identity, self.skew)
         except Denied as denied:

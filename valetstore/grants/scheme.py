@@ -1,7 +1,9 @@
 """Scheme: what every dialect of keys can do; Credential: one key as it was found in a request."""
 
 from collections.abc import Hashable
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, Protocol
+
+import msgspec
 
 from valetstore.grants.grant import Intent, Proof
 from valetstore.inbound import Inbound
@@ -42,7 +44,7 @@ class Scheme(Protocol):
         """
 
 
-class Credential(NamedTuple):
+class Credential(msgspec.Struct, frozen=True, gc=False):
     """One key in a request: whose dialect it is, where it was, and its text (secret: never log it).
 
     Of a key in the query the text is that of one parameter, or a word for the kind; never Amazon's or Google's

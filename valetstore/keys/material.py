@@ -9,6 +9,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
+from hmac import compare_digest
 from typing import Final, Literal, NamedTuple, cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -45,20 +46,22 @@ class HmacSha256:
 
     def __init__(self, key: bytes) -> None:
         block = (hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
-        self._inner = hashlib.sha256(block.translate(_INNER))
-        self._outer = hashlib.sha256(block.translate(_OUTER))
+        self._inner = hashlib.sha256(block.translate(_INNER)).copy
+        self._outer = hashlib.sha256(block.translate(_OUTER)).copy
 
     def digest(self, message: bytes) -> bytes:
         """The 32 bytes that sign this message."""
-        inner = self._inner.copy()
+        inner, outer = self._inner(), self._outer()
         inner.update(message)
-        outer = self._outer.copy()
         outer.update(inner.digest())
         return outer.digest()
 
     def holds(self, message: bytes, signature: bytes) -> bool:
         """Whether this signs the message; how long that takes does not depend on where they differ."""
-        return hmac.compare_digest(self.digest(message), signature)
+        inner, outer = self._inner(), self._outer()  # `digest`, without its call
+        inner.update(message)
+        outer.update(inner.digest())
+        return compare_digest(outer.digest(), signature)
 
 
 _BLOCK_BYTES: Final = 64
@@ -83,7 +86,7 @@ def _hs256_sign(secret: Secret | PrivateKey, message: bytes) -> bytes:
 
 
 def _hs256_verify(secret: Secret | PublicKey, message: bytes, signature: bytes) -> bool:
-    return hmac.compare_digest(hmac.digest(cast(bytes, secret), message, "sha256"), signature)
+    return compare_digest(hmac.digest(cast(bytes, secret), message, "sha256"), signature)
 
 
 def _eddsa_sign(key: Secret | PrivateKey, message: bytes) -> bytes:

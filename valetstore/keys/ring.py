@@ -36,6 +36,8 @@ NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", re.ASCII)
 USES_MAX: Final = 2**53
 """As many as a native key can say in its claims."""
 NATIVE: Final = "native"
+IDENTITY_KINDS: Final = ("jti", "mac")
+"""What may tell one native key from another: see `SigningKey.identity_of`. Other dialects have one such thing."""
 SHARING_MAX: Final = 8
 """How many signing keys that do not retire may have one key id, where a dialect has rotations: each may cost a
 verification. Of those that do retire so many are tried too, the last to retire; rotations would run out else."""
@@ -74,7 +76,7 @@ class SigningKey:
     `holds` is `algorithm.verify` by this material, with what can be done once done: a message and its signature.
     """
 
-    __slots__ = ("_front", "algorithm", "holds", "id", "limits", "material", "name", "record")
+    __slots__ = ("_fronts", "algorithm", "holds", "id", "limits", "material", "name", "record")
 
     def __init__(self, record: KeyRecord) -> None:
         self.record = record
@@ -84,14 +86,14 @@ class SigningKey:
         self.material: Secret | PublicKey = _material(record)
         self.limits: Limits = limits_of(record.profile, record.retires_at)
         self.holds: Holds = verifier_of(self.algorithm, self.material)
-        self._front = framed(record.scheme.encode(), self.id)
+        front = framed(record.scheme.encode(), self.id)
+        self._fronts = {"": front} | {kind: front + framed(kind.encode()) for kind in IDENTITY_KINDS}
 
-    def identity_of(self, *parts: bytes) -> bytes:
-        """The identity of a key that this one has signed: `parts` are what tells it from its others (`fingerprint`)."""
-        text = self._front
-        for part in parts:
-            text += len(part).to_bytes(4, "big") + part
-        return sha256(text).digest()[:16]
+    def identity_of(self, nonce: bytes, kind: str = "") -> bytes:
+        """The identity of a key that this one has signed: `nonce` is what tells it from its others, and of what `kind`
+        that is, in a dialect that has several; the `fingerprint` of scheme, key id, kind and nonce.
+        """
+        return sha256(self._fronts[kind] + len(nonce).to_bytes(4, "big") + nonce).digest()[:16]
 
     def retired(self, now: float) -> bool:
         """Whether what it signed is refused by now (seconds since the epoch)."""
