@@ -31,13 +31,14 @@ Pairs = tuple[tuple[str, str], ...]
 
 class Frame:
     """The pairs before the date, between it and the signature, and `after` that; the names of both, `date_name` and
-    `name`, and the lower-case `names` of all parameters.
+    `name`, and the lower-case `names` of all parameters; `values` has those of all but the two, by these names, where
+    each of them is there once.
 
     `notes` is for what readers work out from this very frame, a few things each: nothing that hangs on the value of the
     date or the signature, on a header, or on a setting that is not noted beside it.
     """
 
-    __slots__ = ("after", "before", "between", "date_name", "name", "names", "notes")
+    __slots__ = ("after", "before", "between", "date_name", "name", "names", "notes", "values")
 
     def __init__(self, front: bytes, middle: bytes, rest: bytes) -> None:
         *before, (self.date_name, _) = split_query(front)
@@ -45,8 +46,10 @@ class Frame:
         self.before: Pairs = tuple(before)
         self.between: Pairs = tuple(between)
         self.after = split_query(rest)
-        others = [name.lower() for name, _ in (*before, *between, *self.after)]
-        self.names = frozenset((*others, self.date_name.lower(), self.name.lower()))
+        others = (*before, *between, *self.after)
+        values = {name.lower(): value for name, value in others}
+        self.names = frozenset((*values, self.date_name.lower(), self.name.lower()))
+        self.values = values if len(self.names) == len(others) + 2 else None
         self.notes: dict[str, Any] = {}
 
 

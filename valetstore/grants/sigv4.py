@@ -109,10 +109,11 @@ def mac_check(family: Family, secret: bytes, signed: Signed) -> Check:
 
 def holds(family: Family, check: Check, signed: Signed, inbound: Inbound, hosts: Hosts) -> bool:
     """Whether this request was signed, in one of the ways in which it may have been written."""
-    for canonical in _candidates(family, signed, inbound, hosts):
-        if check(string_to_sign(family, signed, canonical)):
-            return True
-    return False
+    query, host = sorted_query(family, inbound), next(hosts)
+    if check(string_to_sign(family, signed, _usual(signed, inbound, query, host))):
+        return True
+    others = _others(family, signed, inbound, query, (host, *hosts))
+    return any(check(string_to_sign(family, signed, canonical)) for canonical in others)
 
 
 class Written(NamedTuple):
@@ -134,10 +135,10 @@ class Written(NamedTuple):
         around = _sorted_around_date(family, inbound)
         if around is None:
             return None
-        hosts = iter([inbound.host.encode("latin-1", "replace")])
+        host, query = inbound.host.encode("latin-1", "replace"), sorted_query(family, inbound)
         before, between = signed.methods[0].encode() + b"\n", b"\n" + around[0]
         at = len(before) + len(inbound.raw_path) + len(between) + len(signed.stamp)
-        behind = next(_candidates(family, signed, inbound, hosts))[at:]
+        behind = _usual(signed, inbound, query, host)[at:]
         algorithm, scope = f"{family.algorithm}\n".encode(), f"\n{signed.scope(family)}\n".encode()
         check = _hmac(family, secret, signed.stamp[:8], signed.region).holds
         return cls(before, between, behind, algorithm, scope, check)
@@ -154,25 +155,28 @@ def canonical_request(family: Family, signed: Signed, inbound: Inbound) -> bytes
     return _canonical(signed, signed.methods[0], inbound.raw_path, query, _Headers(signed.names, inbound))
 
 
-def _candidates(family: Family, signed: Signed, inbound: Inbound, hosts: Hosts) -> Iterator[bytes]:
-    raw_query, usual_host = sorted_query(family, inbound), next(hosts)
-    if signed.names == _HOST_ALONE and usual_host:
+def _usual(signed: Signed, inbound: Inbound, query: bytes, host: bytes) -> bytes:
+    """The canonical request as most signers write it: with the path and the query as they arrived."""
+    method, path = signed.methods[0], inbound.raw_path
+    if signed.names == _HOST_ALONE and host:
         # What `_canonical` makes of it, for most URLs.
-        yield b"%b\n%b\n%b\nhost:%b\n\nhost\n%b" % (
-            signed.methods[0].encode(), inbound.raw_path, raw_query, usual_host, signed.payloads[0].encode()
+        return b"%b\n%b\n%b\nhost:%b\n\nhost\n%b" % (
+            method.encode(), path, query, host, signed.payloads[0].encode()
         )  # fmt: skip
-        headers = _Headers(signed.names, inbound)
-    else:
-        headers = _Headers(signed.names, inbound)
-        yield _canonical(signed, signed.methods[0], inbound.raw_path, raw_query, headers, usual_host)
+    return _canonical(signed, method, path, query, _Headers(signed.names, inbound), host)
+
+
+def _others(family: Family, signed: Signed, inbound: Inbound, query: bytes, hosts: Sequence[bytes]) -> Iterator[bytes]:
+    """All other ways in which it may have been written."""
+    headers = _Headers(signed.names, inbound)
     ways = product(
         signed.methods,
         _distinct(inbound.raw_path, encode(inbound.path, safe="/")),
-        _distinct(raw_query, canonical_query(family, inbound)),
-        _distinct(usual_host, *hosts),
+        _distinct(query, canonical_query(family, inbound)),
+        _distinct(*hosts),
         signed.payloads,
     )
-    next(ways)  # the one above
+    next(ways)  # the usual one
     for method, path, query, host, payload in ways:
         yield _canonical(signed, method, path, query, headers, host, payload)
 

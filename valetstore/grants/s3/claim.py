@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from valetstore.encoding import parse_http_date, wire_int
+from valetstore.encoding import parse_http_date
 from valetstore.errors import Denied
 from valetstore.grants import terms
 from valetstore.grants.s3.credential import (
@@ -40,9 +40,8 @@ PARAMETERS: Final = frozenset((*_REQUIRED, TOKEN, PAYLOAD))
 """The parameters of a presigned URL that are its key's own, in lower case."""
 _DATE_NAME: Final = AWS.date.lower()
 _SIGNATURE_NAME: Final = AWS.signature.lower()
-_PARAMETERS: Final = "s3: parameters"
 _SAID: Final = "s3: said"
-"""Notes of a frame: its key's parameters, and what was read of them, by which rules."""
+"""The note of a frame: what was read of its parameters, by which rules."""
 _HOST_ALONE: Final = (("host",), frozenset({"host"}))
 _COMPONENTS: Final = ("Credential", "SignedHeaders", "Signature")
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -74,19 +73,13 @@ class Claim(NamedTuple):
 
 
 def parameters_of(inbound: Inbound) -> dict[str, str]:
-    """The parameters of a presigned URL's key by their names in lower case; raises `key_malformed`."""
+    """The parameters of a presigned URL's key, and perhaps others, by their names in lower case.
+
+    Raises `key_malformed`.
+    """
     framed = framed_by(AWS, inbound)
-    if framed is None:
-        return _parameters_of(inbound)
-    others: dict[str, str] | None = framed.frame.notes.get(_PARAMETERS)
-    if others is None:
-        others = framed.frame.notes[_PARAMETERS] = _parameters_of(inbound)
-    return {**others, _DATE_NAME: framed.date, _SIGNATURE_NAME: framed.value}
-
-
-def _parameters_of(inbound: Inbound) -> dict[str, str]:
-    if len(inbound.names) == len(inbound.query):
-        return {lower: value for name, value in inbound.query if (lower := name.lower()) in PARAMETERS}
+    if framed is not None and framed.frame.values is not None:
+        return {**framed.frame.values, _DATE_NAME: framed.date, _SIGNATURE_NAME: framed.value}
     found: dict[str, str] = {}
     for name, value in inbound.query:
         lower = name.lower()
@@ -204,7 +197,7 @@ def _life(expires: str) -> int:
         raise QUERY.fault("X-Amz-Expires should be a number")
     if expires.startswith("-"):
         raise QUERY.fault("X-Amz-Expires must be non-negative")
-    life = wire_int(expires)
+    life = int(expires)
     if life > EXPIRES_SECONDS_MAX:
         raise QUERY.fault(_TOO_LONG)
     return life

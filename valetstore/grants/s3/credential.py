@@ -13,6 +13,10 @@ from valetstore.keys.vendor import ACCESS_KEY_ID
 
 _DATE: Final = re.compile(r"[0-9]{8}", re.ASCII)
 _REGION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_USUAL: Final = re.compile(
+    f"({ACCESS_KEY_ID.pattern})/({_DATE.pattern})/({_REGION.pattern})/{AWS.service}/{AWS.terminator}", re.ASCII
+)
+"""What of the following none has anything to say about."""
 _NAMES: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:;[A-Za-z0-9!#$%&'*+.^_`|~-]+)*", re.ASCII)
 
 
@@ -47,6 +51,9 @@ class Credential(NamedTuple):
 
 def credential_of(text: str, rules: Rules, words: Words) -> Credential:
     """A credential and its scope, which must be this gateway's. Raises `key_malformed`."""
+    usual = _USUAL.fullmatch(text)
+    if usual is not None and (not rules.region or usual[3] == rules.region):
+        return Credential(usual[1], usual[2], usual[3])
     parts = text.split("/")
     if len(parts) != 5 or not ACCESS_KEY_ID.fullmatch(parts[0]):
         raise words.about(_EXPECTED)
