@@ -13,7 +13,7 @@ from tests.grants.s3.stranger import ENDPOINT, HOST, RULES, arriving, identity, 
 from valetstore.errors import Denied
 from valetstore.frame import forget
 from valetstore.grants import sigv4
-from valetstore.grants.grant import Profile
+from valetstore.grants.grant import Grant, Profile
 from valetstore.grants.presign import Request
 from valetstore.grants.recognise import recognise
 from valetstore.grants.s3 import alike, session, v4
@@ -46,6 +46,7 @@ HEADERS: Final = (
     (), (("content-length", "5"),), (("content-length", "6"), ("content-type", "text/plain")), (("cookie", "a=b"),),
     (("content-length", "x"),), (("x-amz-acl", "private"),), (("x-amz-copy-source", "/photos/b"),),
     (("x-amz-content-sha256", "ab" * 32),), (("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),),
+    (("x-amz-date", stamp_of(NOW)),),
     (("authorization", "Bearer x"),), (("x-amz-security-token", SESSION.session_token),),
 )  # fmt: skip
 DATES: Final = (
@@ -95,7 +96,7 @@ class Sent(NamedTuple):
         return f"{front}&X-Amz-Signature={sigv4.mac(AWS, KEY.secret, today, text).hex()}"
 
 
-def judged(sent: Sent) -> object:
+def judged(sent: Sent) -> list[object]:
     """What comes of it, in all that anybody is told or goes by."""
     scheme, inbound = S3(sent.rules), sent.inbound()
     said: list[object] = []
@@ -204,6 +205,15 @@ def test_what_is_read_each_time_is_read_with_its_own_date(usual: Sent) -> None:
 def test_it_takes_nothing_that_differs_in_more(change: dict[str, object]) -> None:
     usual = Sent(headers=HEADERS[1])
     assert not proven_before(usual, usual._replace(**change))  # type: ignore[arg-type]
+
+
+def test_a_header_that_says_the_date_again_says_it_of_one_url_alone() -> None:
+    usual = Sent(headers=(("x-amz-date", stamp_of(NOW)),))
+    forget()
+    for _ in range(3):
+        assert isinstance(judged(usual)[1], Grant)
+    with pytest.raises(Denied, match="not signed"):
+        prove_url(usual._replace(date=DATES[0]).inbound())
 
 
 @pytest.mark.parametrize("headers", [HEADERS[3], (("x-long", "a" * 2000),)], ids=["cookie", "long"])

@@ -29,6 +29,9 @@ _MET: Final = "s3: met"
 """Notes of a frame: what was proven; and that something was, since most frames come once and are not worth more."""
 
 _SIGNATURE_DIGITS: Final = 64
+# No secret is compared with another, from which its time could tell; and a header that says again what the query says
+# is one that nothing signed where it says anything else.
+_KEPT_OUT: Final = CARRIERS | {AWS.date.lower().encode(), AWS.signature.lower().encode()}
 
 _Rest = tuple[Rules, KeyRing, str, str, bool, Headers]
 
@@ -119,8 +122,8 @@ def note(
     # A session has an end of its own, a body that proves itself is one request's.
     if proven.session is not None or proven.body is not None:
         return
-    # No secret is compared with another, from which its time could tell.
-    written = Written.of(AWS, secret, signed, inbound) if inbound.header_names.isdisjoint(CARRIERS) else None
+    kept_out = not inbound.header_names.isdisjoint(_KEPT_OUT)
+    written = None if kept_out else Written.of(AWS, secret, signed, inbound)
     if written is not None and may_be_kept(inbound):
         rest = rules, keys, inbound.method, inbound.host, inbound.tls, inbound.headers
         # Where the bucket is in the Host, or none is meant, the path is another one.
