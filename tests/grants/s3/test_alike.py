@@ -1,5 +1,7 @@
 """URLs that are like one that was proven: judged as if nothing had been before."""
 
+import gc
+import weakref
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -220,6 +222,15 @@ def test_a_header_that_says_the_date_again_says_it_of_one_url_alone() -> None:
 def test_it_keeps_no_cookies_and_nothing_long(headers: tuple[tuple[str, str], ...]) -> None:
     usual = Sent(headers=headers)
     assert not proven_before(usual, usual)
+
+
+def test_a_ring_that_was_replaced_is_not_kept() -> None:
+    usual = Sent(headers=HEADERS[1], ring=ring_of(identity(), Profile()))
+    assert proven_before(usual, usual)
+    replaced = weakref.ref(usual.ring)
+    del usual
+    gc.collect()
+    assert replaced() is None
 
 
 def test_a_bucket_in_the_host_is_read_each_time() -> None:

@@ -6,9 +6,11 @@ for, all ask for, each of its own object.
 
 Rule 1: only what was proven is noted, and found again by all that its proof rests on: the frame, in which the note is,
 the day, the rules, the very key ring, the method, the host, TLS and every header.
-Rule 2: nothing is refused here. What does not hold as it is usually written is read anew, by whoever says why.
+Rule 2: a note lives as long as its frame, for days, and holds no ring: many may come and go meanwhile.
+Rule 3: nothing is refused here. What does not hold as it is usually written is read anew, by whoever says why.
 """
 
+import weakref
 from typing import Final, NamedTuple
 
 import msgspec
@@ -33,7 +35,7 @@ _SIGNATURE_DIGITS: Final = 64
 # is one that nothing signed where it says anything else.
 _KEPT_OUT: Final = CARRIERS | {AWS.date.lower().encode(), AWS.signature.lower().encode()}
 
-_Rest = tuple[Rules, KeyRing, str, str, bool, Headers]
+_Rest = tuple[Rules, str, str, bool, Headers]
 
 
 class _Alike(NamedTuple):
@@ -42,6 +44,7 @@ class _Alike(NamedTuple):
     """
 
     rest: _Rest
+    keys: weakref.ref[KeyRing]
     day: str
     life: int
     written: Written
@@ -55,7 +58,7 @@ def asked_as_before(inbound: Inbound, rules: Rules) -> Intent | None:
     Raises `object_key_invalid` where the path is not UTF-8, `target_invalid`.
     """
     alike = _alike(inbound)
-    if alike is None or alike.intent is None or not _is_same(alike.rest, inbound, rules, alike.rest[1]):
+    if alike is None or alike.intent is None or not _is_same(alike.rest, inbound, rules):
         return None
     bucket, name = split_path(inbound.path)
     if not (bucket and name):
@@ -72,7 +75,9 @@ def proven_as_before(inbound: Inbound, rules: Rules, keys: KeyRing) -> Proven | 
     framed, alike = inbound.framed, _alike(inbound)
     if framed is None or alike is None or len(framed.value) != _SIGNATURE_DIGITS:
         return None
-    if not framed.date.startswith(alike.day) or not _is_same(alike.rest, inbound, rules, keys):
+    if alike.keys() is not keys or not framed.date.startswith(alike.day):
+        return None
+    if not _is_same(alike.rest, inbound, rules):
         return None
     issued_at, signature = moment_of(framed.date), bytes.fromhex(framed.value)
     if issued_at is None or not alike.written.holds(inbound.raw_path, framed.date.encode(), signature):
@@ -87,11 +92,10 @@ def _alike(inbound: Inbound) -> _Alike | None:
     return found
 
 
-def _is_same(rest: _Rest, inbound: Inbound, rules: Rules, keys: KeyRing) -> bool:
-    its_rules, its_keys, method, host, tls, headers = rest
+def _is_same(rest: _Rest, inbound: Inbound, rules: Rules) -> bool:
+    its_rules, method, host, tls, headers = rest
     return (
         its_rules is rules
-        and its_keys is keys
         and inbound.method == method
         and inbound.host == host
         and inbound.tls == tls
@@ -125,7 +129,7 @@ def note(
     kept_out = not inbound.header_names.isdisjoint(_KEPT_OUT)
     written = None if kept_out else Written.of(AWS, secret, signed, inbound)
     if written is not None and may_be_kept(inbound):
-        rest = rules, keys, inbound.method, inbound.host, inbound.tls, inbound.headers
+        rest = rules, inbound.method, inbound.host, inbound.tls, inbound.headers
         # Where the bucket is in the Host, or none is meant, the path is another one.
         asked = intent if intent is not None and intent.key is not None and intent.path == inbound.path else None
-        notes[_NOTE] = _Alike(rest, signed.stamp[:8], life, written, proven, asked)
+        notes[_NOTE] = _Alike(rest, weakref.ref(keys), signed.stamp[:8], life, written, proven, asked)
