@@ -4,9 +4,9 @@
 
 Each is judged as `Gateway.admit` does it, with all schemes: finding the key among all dialects, reading what is asked
 for, the signature, the profile. One kind takes its turn after the other within a round, so that the ratios are of one
-run. Each request is new, as from the network; what is the same for all that one signer signs on a
-day is kept. A form is taken as read. The refused ones have another signer's signature. Time is that of the processor:
-nothing here waits, and what others take of the machine does not count.
+run. Each request is new, as from the network; what is the same for all that one signer signs on a day is kept. A form
+is taken as read. The refused ones have another signer's signature. Time is that of the processor: nothing here waits,
+and what others take of the machine does not count.
 """
 
 import time

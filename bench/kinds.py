@@ -103,7 +103,7 @@ def requests_of(signers: Signers) -> dict[str, Make]:
     targets |= _cloudfront_targets(signers, ends)
     key = swift.Key("AUTH_bench", signers.secret)
     targets["Swift TempURL (SHA-256)"] = swift.temp_url(key, BASE, "GET", PATH, expires_at=ends).removeprefix(BASE)
-    made: dict[str, Make] = {name: partial(_download, target) for name, target in targets.items()}
+    made: dict[str, Make] = {name: partial(download, target) for name, target in targets.items()}
     return made | {name: partial(_upload, form) for name, form in _forms(signers, now).items()}
 
 
@@ -170,7 +170,8 @@ def _record(name: str, scheme: str, algorithm: str, kid: str, material: bytes | 
     return record_of(name, algorithm, Profile(), kid=kid, public_key=public_pem(material), scheme=scheme)
 
 
-def _download(target: str) -> Inbound:
+def download(target: str) -> Inbound:
+    """A new request for a signed target, over TLS."""
     return Inbound("GET", target.encode(), HEADERS, now=time.time(), peer=PEER, tls=True)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from bench.kinds import BASE, BUCKET, EXPIRES_SECONDS, HEADERS, PEER, REGION, Make, Signers, requests_of
+from bench.kinds import BASE, BUCKET, EXPIRES_SECONDS, REGION, Make, Signers, download, requests_of
 from bench.options import Bench
 from bench.results import Goal
 from bench.table import Spread
@@ -75,12 +75,11 @@ def measure(bench: Bench) -> list[Goal]:
 
 def _s3_requests(signers: Signers) -> Iterator[Inbound]:
     """Downloads by presigned URLs: each of another object, and signed in another second of this day."""
-    key, now = Key(signers.ids[0], signers.secret), time.time()
-    midnight = int(now) // DAY_SECONDS * DAY_SECONDS
+    key, midnight = Key(signers.ids[0], signers.secret), int(time.time()) // DAY_SECONDS * DAY_SECONDS
     for number in itertools.count():
         asked, moment = Request("GET", BASE, f"/{BUCKET}/{number}.jpg"), midnight + number % DAY_SECONDS
         url = presign_v4(key, asked, now=moment, expires=EXPIRES_SECONDS, region=REGION)
-        yield Inbound("GET", url.removeprefix(BASE).encode(), HEADERS, now=now, peer=PEER, tls=True)
+        yield download(url.removeprefix(BASE))
 
 
 def _first(signers: Signers, make: Make, count: int, *, unlike: bool = False) -> float:

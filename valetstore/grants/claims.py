@@ -64,8 +64,7 @@ def claims_of(payload: bytes) -> Claims:
     """Claims as strictly read as `strict_json` reads; raises `key_malformed`."""
     try:
         claims = _read_claims(payload)
-        written = _write_claims(claims)
-        if written == payload or holds_all(written, payload):
+        if holds_all(_write_claims(claims), payload):
             return claims
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
@@ -90,13 +89,7 @@ def _claim_error(message: str) -> str:
 
 def grant_of(claims: Claims, signing_key: str, identity: bytes, skew: float) -> Grant:
     """Claims as a grant; raises `key_malformed` that names the claim."""
-    # Written so that NaN fails as well: it would never expire.
-    if (
-        not 0 <= claims.exp <= INTEGER_MAX
-        or not 0 <= (claims.nbf or 0) <= INTEGER_MAX
-        or not 0 <= (claims.iat or 0) <= INTEGER_MAX
-    ):
-        raise _no_moment(claims)
+    _check_moments(claims)
     if claims.uses is not None and (not 1 <= claims.uses <= INTEGER_MAX or claims.jti is None or claims.iat is None):
         raise Denied("key_malformed", "Its claim `uses` is 1 or more and needs `jti` and `iat`.")
     if not 0 <= claims.window <= INTEGER_MAX or (claims.window and claims.uses is None):
@@ -156,10 +149,16 @@ def _conditional(grant: Grant, claims: Claims, length: tuple[int, int | None]) -
     )
 
 
-def _no_moment(claims: Claims) -> Denied:
-    named = {"exp": claims.exp, "nbf": claims.nbf or 0, "iat": claims.iat or 0}
-    wrong = next(name for name, moment in named.items() if not 0 <= moment <= INTEGER_MAX)
-    return Denied("key_malformed", f"Its claim `{wrong}` is not seconds since the epoch.")
+def _check_moments(claims: Claims) -> None:
+    # Written so that NaN fails as well: it would never expire.
+    if (
+        not 0 <= claims.exp <= INTEGER_MAX
+        or not 0 <= (claims.nbf or 0) <= INTEGER_MAX
+        or not 0 <= (claims.iat or 0) <= INTEGER_MAX
+    ):
+        named = {"exp": claims.exp, "nbf": claims.nbf or 0, "iat": claims.iat or 0}
+        wrong = next(name for name, moment in named.items() if not 0 <= moment <= INTEGER_MAX)
+        raise Denied("key_malformed", f"Its claim `{wrong}` is not seconds since the epoch.")
 
 
 def _scope(claims: Claims) -> Scope:

@@ -48,7 +48,7 @@ class Credential(msgspec.Struct, frozen=True, gc=False):
     """One key in a request: whose dialect it is, where it was, and its text (secret: never log it).
 
     Of a key in the query the text is that of one parameter, or a word for the kind; never Amazon's or Google's
-    signature, so that whoever has the query's frame has all of it (`valetstore.frame`).
+    date or signature, so that whoever has the query's frame has all of it (`valetstore.frame`).
     """
 
     scheme: Scheme

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import product
 from typing import Final, NamedTuple
@@ -132,7 +132,8 @@ class Written(NamedTuple):
     @classmethod
     def of(cls, family: Family, secret: bytes, signed: Signed, inbound: Inbound) -> "Written | None":
         """As this request was, by the host that it came to; None where its query is in no frame of the family's."""
-        around = _sorted_around_date(family, inbound)
+        framed = framed_by(family, inbound)
+        around = None if framed is None else _around_date(family, inbound, framed)
         if around is None:
             return None
         host, query = inbound.host.encode("latin-1", "replace"), sorted_query(family, inbound)
@@ -217,8 +218,9 @@ def sorted_query(family: Family, inbound: Inbound) -> bytes:
 
     The signature's name counts in any case, here and where it is read: there is only one then.
     """
-    around, framed = _sorted_around_date(family, inbound), inbound.framed
-    if around is not None and framed is not None:
+    framed = framed_by(family, inbound)
+    around = None if framed is None else _around_date(family, inbound, framed)
+    if framed is not None and around is not None:
         return around[0] + framed.date.encode() + around[1]
     return _sorted_bytes(family, inbound) or _sorted_pairs(family, inbound)
 
@@ -231,17 +233,15 @@ def framed_by(family: Family, inbound: Inbound) -> Framed | None:
     return framed
 
 
-def _sorted_around_date(family: Family, inbound: Inbound) -> tuple[bytes, bytes] | None:
-    """What `sorted_query` gives up to the value of the date and behind it; None where that is not known of a frame."""
-    framed = framed_by(family, inbound)
-    if framed is None:
-        return None
+def _around_date(family: Family, inbound: Inbound, framed: Framed) -> tuple[bytes, bytes] | None:
+    """The sorted query of this frame up to the value of the date, and behind it; None where a value could be what its
+    order hangs on, or where a name has none.
+    """
     notes = framed.frame.notes
     if _SORTED not in notes:
-        # Each name is there once, so that none of their order hangs on a value.
-        text, name = b"&" + _sorted_bytes(family, inbound), b"&%b=" % family.date.encode()
-        begins = text.find(name) + len(name)
-        notes[_SORTED] = None if len(text) == 1 else (text[1:begins], text[begins + len(framed.date) :])
+        kept, name = _sorted_bytes(family, inbound), b"&%b=" % family.date.encode()
+        begins = (b"&" + kept).find(name) + len(name) - 1
+        notes[_SORTED] = (kept[:begins], kept[begins + len(framed.date) :]) if kept else None
     around: tuple[bytes, bytes] | None = notes[_SORTED]
     return around
 
@@ -290,12 +290,9 @@ def moment_of(stamp: str) -> int | None:
 def _midnight(day: str) -> int | None:
     """`20261121`, when it begins; None where there is no such day."""
     try:
-        return (date.fromisoformat(day).toordinal() - _EPOCH_ORDINAL) * 86_400
+        return int(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).timestamp())
     except ValueError:
         return None
-
-
-_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 
 
 def stamp_of(moment: int) -> str:

@@ -9,7 +9,6 @@ import hmac
 import secrets
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from hmac import compare_digest
 from typing import Final, Literal, NamedTuple, cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -58,10 +57,7 @@ class HmacSha256:
 
     def holds(self, message: bytes, signature: bytes) -> bool:
         """Whether this signs the message; how long that takes does not depend on where they differ."""
-        inner, outer = self._inner(), self._outer()  # `digest`, without its call
-        inner.update(message)
-        outer.update(inner.digest())
-        return compare_digest(outer.digest(), signature)
+        return hmac.compare_digest(self.digest(message), signature)
 
 
 _BLOCK_BYTES: Final = 64
@@ -86,7 +82,7 @@ def _hs256_sign(secret: Secret | PrivateKey, message: bytes) -> bytes:
 
 
 def _hs256_verify(secret: Secret | PublicKey, message: bytes, signature: bytes) -> bool:
-    return compare_digest(hmac.digest(cast(bytes, secret), message, "sha256"), signature)
+    return hmac.compare_digest(hmac.digest(cast(bytes, secret), message, "sha256"), signature)
 
 
 def _eddsa_sign(key: Secret | PrivateKey, message: bytes) -> bytes:

@@ -126,9 +126,10 @@ def note(
     # A session has an end of its own, a body that proves itself is one request's.
     if proven.session is not None or proven.body is not None:
         return
-    kept_out = not inbound.header_names.isdisjoint(_KEPT_OUT)
-    written = None if kept_out else Written.of(AWS, secret, signed, inbound)
-    if written is not None and may_be_kept(inbound):
+    if not inbound.header_names.isdisjoint(_KEPT_OUT) or not may_be_kept(inbound):
+        return
+    written = Written.of(AWS, secret, signed, inbound)
+    if written is not None:
         rest = rules, inbound.method, inbound.host, inbound.tls, inbound.headers
         # Where the bucket is in the Host, or none is meant, the path is another one.
         asked = intent if intent is not None and intent.key is not None and intent.path == inbound.path else None

@@ -13,10 +13,9 @@ from valetstore.keys.vendor import ACCESS_KEY_ID
 
 _DATE: Final = re.compile(r"[0-9]{8}", re.ASCII)
 _REGION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_USUAL: Final = re.compile(
+_CREDENTIAL: Final = re.compile(
     f"({ACCESS_KEY_ID.pattern})/({_DATE.pattern})/({_REGION.pattern})/{AWS.service}/{AWS.terminator}", re.ASCII
 )
-"""What of the following none has anything to say about."""
 _NAMES: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:;[A-Za-z0-9!#$%&'*+.^_`|~-]+)*", re.ASCII)
 
 
@@ -51,24 +50,27 @@ class Credential(NamedTuple):
 
 def credential_of(text: str, rules: Rules, words: Words) -> Credential:
     """A credential and its scope, which must be this gateway's. Raises `key_malformed`."""
-    usual = _USUAL.fullmatch(text)
-    if usual is not None and (not rules.region or usual[3] == rules.region):
-        return Credential(usual[1], usual[2], usual[3])
+    found = _CREDENTIAL.fullmatch(text)
+    if found is None or (rules.region and found[3] != rules.region):
+        raise _fault_of(text, rules, words)
+    return Credential(found[1], found[2], found[3])
+
+
+def _fault_of(text: str, rules: Rules, words: Words) -> Denied:
+    """The first thing that is wrong with what is no credential for this gateway."""
     parts = text.split("/")
     if len(parts) != 5 or not ACCESS_KEY_ID.fullmatch(parts[0]):
-        raise words.about(_EXPECTED)
-    access_key_id, date, region, service, terminator = parts
+        return words.about(_EXPECTED)
+    _, date, region, service, terminator = parts
     if not _DATE.fullmatch(date):
         said = f'incorrect date format "{date}". This date in the credential must be in the format "yyyyMMdd".'
-        raise words.about(said)
+        return words.about(said)
     if not _REGION.fullmatch(region) or (rules.region and region != rules.region):
         expected = rules.region or "us-east-1"
-        raise words.about(f"the region '{region}' is wrong; expecting '{expected}'", Region=expected)
+        return words.about(f"the region '{region}' is wrong; expecting '{expected}'", Region=expected)
     if service != AWS.service:
-        raise words.about(f'incorrect service "{service}". This endpoint belongs to "{AWS.service}".')
-    if terminator != AWS.terminator:
-        raise words.about(f'incorrect terminal "{terminator}". This endpoint uses "{AWS.terminator}".')
-    return Credential(access_key_id, date, region)
+        return words.about(f'incorrect service "{service}". This endpoint belongs to "{AWS.service}".')
+    return words.about(f'incorrect terminal "{terminator}". This endpoint uses "{AWS.terminator}".')
 
 
 def mismatch(access_key_id: str, provided: str, text: bytes, reason: str, **members: str) -> Denied:
