@@ -24,8 +24,13 @@ class _Stderr(logging.Handler):
     """Writes to the descriptor itself. One thread does, so it needs no lock, at which the end would wait for it."""
 
     def createLock(self) -> None:  # noqa: N802 - logging's own name
-        """None: a handler without one is not locked."""
+        """None, which the end does not wait for."""
         self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """From Python 3.13 on logging's own takes the lock without asking whether there is one."""
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Waits for whoever reads."""
