@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from valetstore.encoding import (
+    NESTED_MAX,
     b64url_decode,
     b64url_encode,
     content_disposition,
@@ -372,6 +373,8 @@ def test_strict_json_reads_what_other_languages_write(value: Any) -> None:
         b"// x\n1",
         b"[" * 5000 + b"]" * 5000,
         b'{"a":' * 3000 + b"1" + b"}" * 3000,
+        b"[" * (NESTED_MAX + 1) + b"]" * (NESTED_MAX + 1),
+        b'{"a":[' * (NESTED_MAX // 2) + b"[]" + b"]}" * (NESTED_MAX // 2),
         "{}".encode("utf-16"),
         b'"\x01"',
     ],
@@ -379,6 +382,14 @@ def test_strict_json_reads_what_other_languages_write(value: Any) -> None:
 def test_strict_json_refuses(data: bytes) -> None:
     with pytest.raises(ValueError, match="not JSON"):
         strict_json(data)
+
+
+def test_what_is_wide_or_deep_enough_or_in_a_string_is_not_nested_too_deeply() -> None:
+    deep = b"[" * NESTED_MAX + b"]" * NESTED_MAX
+    wide = b"[" + b",".join([b"{}", b"[]"] * NESTED_MAX) + b"]"
+    said = b'["' + b'[{\\"' * NESTED_MAX + b'",[]]'
+    for data in (deep, wide, said):
+        assert strict_json(data) == json.loads(data)
 
 
 def test_a_member_is_not_hidden_by_another_spelling_of_a_backslash() -> None:

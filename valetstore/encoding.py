@@ -112,11 +112,19 @@ def http_date(seconds: int) -> str:
     return format_datetime(datetime.datetime.fromtimestamp(seconds, datetime.UTC), usegmt=True)
 
 
+NESTED_MAX: Final = 100
+"""How deep objects and arrays of a JSON text may lie in one another (RFC 8259 section 9 leaves it to the reader). What
+the interpreter itself can bear differs from one Python to the next.
+"""
+_JSON_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
+
+
 def strict_json(data: bytes) -> object:
     """Decode JSON; a member given twice, NaN, an overlong number, or deep nesting is refused.
 
-    msgspec refuses all but the first, which `holds_all` finds. Only a text that spells a closing backslash as
-    `\\u005c` is refused without need.
+    msgspec refuses the others; the first is found by `holds_all`, the last by `is_nested_too_deeply`. Only a text that
+    spells a closing backslash as `\\u005c` is refused without need.
     """
     try:
         value: object = msgspec.json.decode(data)
@@ -125,6 +133,8 @@ def strict_json(data: bytes) -> object:
         raise ValueError(f"not JSON: {error}") from error
     if not holds_all(written, data):
         raise ValueError("not JSON: a member is given twice")
+    if is_nested_too_deeply(data):
+        raise ValueError(f"not JSON: nested more than {NESTED_MAX} deep")
     return value
 
 
@@ -134,6 +144,18 @@ def holds_all(written: bytes, data: bytes) -> bool:
     A text has two quotes a string (those inside one are escaped and taken off), so a dropped member leaves fewer.
     """
     return written == data or _quotes(written) == _quotes(data)
+
+
+def is_nested_too_deeply(data: bytes) -> bool:
+    """Whether a text that is JSON goes deeper than NESTED_MAX."""
+    if data.count(b"[") + data.count(b"{") <= NESTED_MAX:
+        return False
+    depth = 0
+    for bracket in _BRACKET.findall(_JSON_STRING.sub(b"", data)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > NESTED_MAX:
+            return True
+    return False
 
 
 def _quotes(text: bytes) -> int:

@@ -323,6 +323,7 @@ def test_claims_that_could_never_open_are_not_signed(more: dict[str, Any]) -> No
         b'{"exp":1,"ops":["read"],"path":"/a/b","ctx":{"a":1,"a":2}}',
         b'{"exp":1,"ops":["read"],"path":"/a/b","sub":"\\ud800"}',
         b'{"exp":1,"ops":["read"],"path":"/a/b","ctx":' + b"[" * 3000 + b"]" * 3000 + b"}",
+        b'{"exp":1,"ops":["read"],"path":"/a/b","ctx":' + b"[" * 100 + b"]" * 100 + b"}",
     ],
 )
 def test_a_rightly_signed_payload_that_is_no_plain_object_is_refused(payload: bytes) -> None:

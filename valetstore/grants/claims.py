@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from valetstore.encoding import UNSAFE_IN_HEADER, holds_all, strict_json
+from valetstore.encoding import UNSAFE_IN_HEADER, holds_all, is_nested_too_deeply, strict_json
 from valetstore.errors import ConfigInvalid, Denied
 from valetstore.grants.grant import Budget, Grant, Network, Operation, Scope
 from valetstore.grants.networks import parse_networks
@@ -64,7 +64,9 @@ def claims_of(payload: bytes) -> Claims:
     """Claims as strictly read as `strict_json` reads; raises `key_malformed`."""
     try:
         claims = _read_claims(payload)
-        if holds_all(_write_claims(claims), payload):
+        # Only what an application adds for itself can be nested.
+        is_flat = claims.ctx is None or not is_nested_too_deeply(payload)
+        if is_flat and holds_all(_write_claims(claims), payload):
             return claims
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
