@@ -17,8 +17,7 @@ import logging
 import os
 import secrets
 import socket
-from http import HTTPStatus
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
@@ -26,13 +25,11 @@ from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.framing import PIECE_BYTES, Framing
-from valetstore.edge.in_turn import InTurn
+from valetstore.edge.last_words import last_words
 from valetstore.edge.parsing import new_parser
-from valetstore.edge.progress import reset, taken
-from valetstore.edge.replies import problem
 from valetstore.edge.seam import Seam
-from valetstore.edge.served import SAFETY
 from valetstore.edge.tail import Tail
+from valetstore.edge.wire import Wire
 from valetstore.errors import Denied
 from valetstore.grants.networks import plain_address
 from valetstore.inbound import Address
@@ -45,9 +42,6 @@ HEAD_BYTES_MAX: Final = 64 * 1024
 LINGER_SECONDS: Final = 2.0
 """How long a client that still sends gets to read the last answer. Closing at once would reset the connection
 under it, and the answer would be lost (RFC 9112 section 9.6)."""
-
-_JOINED_BYTES_MAX: Final = 16 * 1024
-"""Up to here a copy costs less than a second buffer."""
 
 _NO_TIME: Final = -1.0
 
@@ -86,7 +80,7 @@ class Desk(Protocol):
         """None where all requests go the general way."""
 
 
-class GatewayProtocol(InTurn):
+class GatewayProtocol(Wire):
     """One connection of the gateway."""
 
     __slots__ = (
@@ -105,12 +99,8 @@ class GatewayProtocol(InTurn):
         "_is_draining",
         "_may_ask",
         "_seam",
-        "_socket",
         "_tail",
-        "_taken",
-        "_taken_at",
         "_turned_away",
-        "_wire",
         "connected_from",
         "head_since",
         "is_belated",
@@ -123,7 +113,6 @@ class GatewayProtocol(InTurn):
         self._desk = desk
         self._address: Address | None = None
         self.origin = ("", False)
-        self._socket = -1  # its descriptor, where it may be written to directly
         self._seam = Seam()
         self._may_ask = True  # unless the last answer was said to be the last
         self._head = b""  # the request that is being answered, where it came in one piece
@@ -139,23 +128,16 @@ class GatewayProtocol(InTurn):
         self.is_belated = False  # what it is told now had come before the loop's present turn
         self._gone: asyncio.Future[None] | None = None
         self._turned_away: Denied | None = None
-        # aiohttp forgets its transport before it is closed; somebody must see that it comes to an end.
-        self._wire: asyncio.Transport | None = None
-        self._taken = 0
-        self._taken_at = 0.0
         self.head_since = _NO_TIME
         self.connected_from = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection; one too many is told so and closed."""
         super().connection_made(transport)
-        self._wire = self.transport
         # A Unix socket's peer is "", a path, or the bytes of an abstract name.
         name = self.peername
         self._address = plain_address(name[0]) if isinstance(name, tuple) else None
         self.origin = (str(self._address or ""), self.ssl_context is not None)
-        if not self.origin[1] and (own := transport.get_extra_info("socket")) is not None:
-            self._socket = own.fileno()
         self.head_since = self._loop.time()
         refusal = self._book.enter(self)
         if refusal is not None:
@@ -172,7 +154,6 @@ class GatewayProtocol(InTurn):
         self._book.leave(self)
         self._nobody_is_left()
         super().connection_lost(exc)
-        self._wire = None
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's closes in any case, and so returns nothing
         """The client has said all it wanted; what it asked for is still answered."""
@@ -327,11 +308,6 @@ class GatewayProtocol(InTurn):
 
     # --- for the lane ------------------------------------------------------------------------------
 
-    @property
-    def has_unsent(self) -> bool:
-        """Whether something that was written is still in this process."""
-        return self.transport is None or self.transport.get_write_buffer_size() > 0
-
     def hold(self) -> None:
         """What comes from now on waits until the lane has answered: `go_on` or `give_back`. Harmless twice."""
         if self._held is None:
@@ -374,25 +350,6 @@ class GatewayProtocol(InTurn):
         for piece in (data, *(held or ())):
             self._feed(piece)
 
-    def write(self, data: bytes, more: bytes = b"") -> None:
-        """Send this next, and `more` behind it: into the socket at once, where nothing else waits for it."""
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the client is gone")
-        if self._socket < 0 or transport.get_write_buffer_size():
-            transport.write(data + more)
-            return
-        if len(more) <= _JOINED_BYTES_MAX:
-            data, more = data + more, b""
-        try:
-            sent = os.writev(self._socket, (data, more)) if more else os.write(self._socket, data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise ConnectionResetError(error.strerror) from error
-        if sent < len(data) + len(more):
-            transport.write((data + more)[sent:])
-
     def head_is_late(self, now: float, seconds: float) -> bool:
         """Whether a head was begun (or a connection opened) and not completed in time."""
         return self.head_since != _NO_TIME and now - self.head_since > seconds
@@ -400,15 +357,6 @@ class GatewayProtocol(InTurn):
     def refuse_late_head(self) -> None:
         """Say so and close."""
         self._refuse_head(Denied("request_timeout"))
-
-    def is_stuck(self, now: float, seconds: float) -> bool:
-        """Whether it is closing, and the client takes nothing of what is still to be sent."""
-        if self._wire is None or not self._wire.is_closing():
-            return False
-        taken = self.taken()
-        if taken != self._taken or not self._taken_at:
-            self._taken, self._taken_at = taken, now
-        return now - self._taken_at > seconds
 
     def drain(self) -> None:
         """The gateway stops: the next answer is the last one."""
@@ -423,49 +371,6 @@ class GatewayProtocol(InTurn):
                 self._wire.abort()
             else:
                 self._wire.close()
-
-    def cut(self) -> None:
-        """End at once: what is still to be sent is not."""
-        if self._wire is not None:
-            reset(self._wire)
-
-    def taken(self) -> int:
-        """A count that grows as the client takes bytes; only the difference of two has a meaning."""
-        return 0 if self._wire is None else taken(self._wire)
-
-    async def drained(self, seconds: float = 30, bytes_per_second: int = 0) -> None:
-        """Wait until the client has taken enough of what was written.
-
-        Raises `request_timeout` where it takes less than `bytes_per_second`, or nothing, for `seconds`.
-        """
-        if not self.writing_paused:
-            return
-        # A task of its own: to cancel aiohttp's wait would spoil the next one.
-        resumed = asyncio.ensure_future(self._drain_helper())
-        try:
-            while not resumed.done():
-                taken = self.taken()
-                await asyncio.wait((resumed,), timeout=seconds)
-                if not resumed.done():
-                    self.check_pace(taken, seconds, bytes_per_second)
-            resumed.result()
-        finally:
-            resumed.cancel()
-
-    def check_pace(self, taken_before: int, seconds: float, bytes_per_second: int) -> None:
-        """After `seconds` of waiting: raise `request_timeout` unless the client took enough meanwhile."""
-        if self.taken() - taken_before < max(1, bytes_per_second * seconds):
-            raise Denied("request_timeout", reason="the client took too few bytes")
-
-    async def flushed(self, seconds: float, bytes_per_second: int) -> None:
-        """Wait until nothing written is left in this process; raises as `drained` does."""
-        transport = self.transport
-        if transport is not None and transport.get_write_buffer_size():
-            transport.set_write_buffer_limits(high=0)
-            try:
-                await self.drained(seconds, bytes_per_second)
-            finally:
-                transport.set_write_buffer_limits()
 
     async def linger(self, seconds: float) -> None:
         """Nothing more will be said: drop what the client sends until it ends, too, or `seconds` are over."""
@@ -530,13 +435,7 @@ class GatewayProtocol(InTurn):
         """A whole response to what never became a request; told to the book."""
         request_id = secrets.token_hex(8)
         self._book.refused(denied, request_id, self.address)
-        reply = problem(denied)
-        headers = [*reply.headers, ("X-Request-Id", request_id), *SAFETY]
-        headers += [("Content-Length", str(reply.length)), ("Connection", "close")]
-        status = HTTPStatus(reply.status)
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in headers)
-        return head.encode("latin-1") + b"\r\n" + cast(bytes, reply.body)
+        return last_words(denied, request_id)
 
     def _say_and_leave(self, denied: Denied, linger_seconds: float) -> None:
         """The last answer, to what never became a request."""
