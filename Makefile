@@ -37,7 +37,7 @@ bench: $(VENV)/.bench ## measure beside others and as work grows (an hour; BENCH
 	$(BIN)/python -m bench.report || failed=1; exit $$failed
 
 clean: ## remove .venv, .tools and what tools leave behind (never data)
-	rm -rf $(VENV) .tools build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* .tools build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
