@@ -55,6 +55,6 @@ def test_a_set_that_is_used_for_long_holds_only_what_lives() -> None:
         assert replay.entries() <= most
         assert sum(len(bucket.identities) for bucket in table._buckets.values()) == replay.entries()
         assert len(table._windows) <= most
-        assert len(table._closing) <= most
+        assert len(table._windows._closing) <= most
 
     asyncio.run(story())

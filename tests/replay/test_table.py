@@ -15,7 +15,9 @@ from tests.replay.contract import LONG_AFTER, use
 from valetstore.errors import Denied
 from valetstore.grants.grant import Use
 from valetstore.replay.promise import LEASE_SECONDS
-from valetstore.replay.table import FORGET_AT_ONCE, LATE_SECONDS, RECORDS_AT_ONCE, Change, ReplayTable, trusted_record
+from valetstore.replay.records import trusted_record
+from valetstore.replay.table import LATE_SECONDS, RECORDS_AT_ONCE, Change, ReplayTable
+from valetstore.replay.windows import FORGET_AT_ONCE
 
 
 def table() -> ReplayTable:

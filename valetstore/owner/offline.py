@@ -17,7 +17,8 @@ from valetstore.journal import JournalDamaged, read
 from valetstore.owner.revocations import FILE, RevocationStore
 from valetstore.policy.revocation import RevocationTable
 from valetstore.replay.logged import LOG_NAME
-from valetstore.replay.table import IDENTITY_BYTES, RECORD_BYTES, SPENT, ReplayTable
+from valetstore.replay.records import IDENTITY_BYTES, RECORD_BYTES
+from valetstore.replay.table import SPENT, ReplayTable
 
 _ADDED: Final = b"\x92\xa1+"  # how a RevocationStore begins a record that puts an entry in force
 
@@ -37,7 +38,7 @@ class KeyUses(ReplayTable):
 
     def repeatable_until(self, use: Use, now: float) -> float | None:
         """When the window ends in which this source may repeat a use; None where none is open."""
-        until = self._windows.get(int.from_bytes(use.identity, "big"), {}).get(use.source, 0.0)
+        until = self._windows.end(int.from_bytes(use.identity, "big"), use.source)
         return until if now < until else None
 
     def _spent(self, use: Use) -> int:

@@ -21,7 +21,8 @@ from valetstore.grants.grant import Use
 from valetstore.journal import Journal, JournalDamaged, replace, salvaged
 from valetstore.journal.format import FRAME_BYTES
 from valetstore.replay.promise import Reservation, Told
-from valetstore.replay.table import RECORD_BYTES, Change, ReplayTable, trusted_record, unavailable
+from valetstore.replay.records import RECORD_BYTES, trusted_record
+from valetstore.replay.table import Change, ReplayTable, unavailable
 from valetstore.replay.waiting import Waiting
 
 log = logging.getLogger(__name__)

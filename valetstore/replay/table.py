@@ -17,7 +17,6 @@ import math
 import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
-from struct import Struct
 from typing import Final, NamedTuple
 
 import msgspec
@@ -25,14 +24,22 @@ import msgspec
 from valetstore.errors import Denied
 from valetstore.grants.grant import Use
 from valetstore.replay.promise import LEASE_SECONDS, Reservation
+from valetstore.replay.records import (
+    IDENTITY_BYTES,
+    KEEP_MAX,
+    Clock,
+    Entry,
+    clock_record,
+    entry_record,
+    read_record,
+    trusted_record,
+)
+from valetstore.replay.windows import FORGET_AT_ONCE, Window, Windows
 
 RETRY_SECONDS: Final = 5
 
-FORGET_AT_ONCE: Final = 1_000
-"""Entries dropped in one call: a million that end together must not stop the loop."""
-
 RECORDS_AT_ONCE: Final = 500
-"""Entries in one chunk of `records`, for the same reason."""
+"""Entries in one chunk of `records`: a million must not stop the loop."""
 
 LATE_SECONDS: Final = 60
 """A request is judged by the moment it arrived, and may ask this much later: its disk was slow, no clock jumped."""
@@ -47,21 +54,9 @@ END_SECONDS: Final = 64
 SPENT: Final = 0xFFFF_FFFF
 """Uses of a key that was given back: more than any key allows."""
 
-IDENTITY_BYTES: Final = 16
-RECORD_BYTES: Final = 25
-"""What an entry takes in a log; an open window takes 8 and its source more."""
-
 _USED_BITS: Final = 32
 _ID_BITS: Final = 56
 _END_MAX: Final = 2**53 // END_SECONDS
-_KEEP_MAX: Final = 0xFFFF_FFFF  # the year 2106: what a log says of an end from there on is "never"
-
-_ENTRY: Final = Struct(f"<B{IDENTITY_BYTES}sII")
-_MOMENT: Final = Struct("<Bd")
-_UNTIL: Final = Struct("<d")
-_KIND_ENTRY: Final = 1
-_KIND_CLOCK: Final = 2
-_KIND_TRUSTED: Final = 3
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -98,8 +93,7 @@ class ReplayTable:
         self._ends: list[int] = []
         self._reserved: dict[int, dict[int, float | None]] = {}  # id -> lapses at; None once committing
         self._committing_since: dict[int, float] = {}  # by id
-        self._windows: dict[int, dict[str, float]] = {}  # source -> until
-        self._closing: list[tuple[float, int]] = []
+        self._windows = Windows()
         # Not from 0: a reservation may outlive the table that made it, and must mean nothing to the next one.
         self._last_id = secrets.randbits(_ID_BITS)
 
@@ -138,8 +132,7 @@ class ReplayTable:
         identities.append(identity)
         value = end << _USED_BITS | 1
         self._entries[identity] = values.setdefault(value, value)
-        record = _ENTRY.pack(_KIND_ENTRY, raw, min(end * END_SECONDS, _KEEP_MAX), 1)
-        return Change(record, partial(self._unclaim, identity, None))
+        return Change(entry_record(raw, end * END_SECONDS, 1), partial(self._unclaim, identity, None))
 
     def _claim_known(self, use: Use, now: float) -> Change | None:
         identity = self._enter(use, now)
@@ -211,7 +204,7 @@ class ReplayTable:
         before = self._used(identity)
         if before == SPENT:
             return None
-        windows = self._windows.pop(identity, {})
+        windows = self._windows.close_all(identity)
         reserved = self._reserved.pop(identity, {})
         committing: dict[int, float | None] = {number: None for number, until in reserved.items() if until is None}
         if committing:
@@ -247,36 +240,32 @@ class ReplayTable:
 
     def clock_record(self) -> bytes:
         """Its clock, to be kept."""
-        return _MOMENT.pack(_KIND_CLOCK, self._clock)
+        return clock_record(self._clock)
 
     def restore(self, record: bytes) -> None:
         """Take in one record of a log. Raises ValueError where it is none.
 
         Nothing is dropped here: which entries have expired is decided by the clock of the whole log (`settle`).
         """
-        kind = record[0]
-        if kind == _KIND_ENTRY and (len(record) == RECORD_BYTES or len(record) >= RECORD_BYTES + _UNTIL.size):
-            _, raw, keep, used = _ENTRY.unpack_from(record)
-            identity = int.from_bytes(raw, "big")
-            end = -(-keep // END_SECONDS) if keep < _KEEP_MAX else _END_MAX
-            value = self._entries.get(identity)
-            if value is not None:
-                end = max(end, value >> _USED_BITS)
-            self._set(identity, end, used)
-            if used == SPENT:
-                self._windows.pop(identity, None)
-            elif len(record) > RECORD_BYTES:
-                (until,) = _UNTIL.unpack_from(record, RECORD_BYTES)
-                source = record[RECORD_BYTES + _UNTIL.size :].decode()
-                self._keep_window(identity, source, until)
-        elif kind in (_KIND_CLOCK, _KIND_TRUSTED) and len(record) == _MOMENT.size:
-            _, moment = _MOMENT.unpack(record)
-            if kind == _KIND_CLOCK:
-                self._clock = max(self._clock, moment)
-            else:
-                self.trusted_from = max(self.trusted_from or 0.0, moment)
+        said = read_record(record)
+        if isinstance(said, Entry):
+            self._restore_entry(said)
+        elif isinstance(said, Clock):
+            self._clock = max(self._clock, said.moment)
         else:
-            raise ValueError(f"holds a record of an unknown kind ({kind}, {len(record)} bytes)")
+            self.trusted_from = max(self.trusted_from or 0.0, said.moment)
+
+    def _restore_entry(self, said: Entry) -> None:
+        identity = said.identity
+        end = -(-said.keep // END_SECONDS) if said.keep < KEEP_MAX else _END_MAX
+        value = self._entries.get(identity)
+        if value is not None:
+            end = max(end, value >> _USED_BITS)
+        self._set(identity, end, said.used)
+        if said.used == SPENT:
+            self._windows.close_all(identity)
+        elif said.window is not None:
+            self._windows.keep(identity, said.window)
 
     def settle(self, clock: float) -> None:
         """All records are in: take over the log's highest time, and forget what had expired by then. Blocks."""
@@ -302,17 +291,8 @@ class ReplayTable:
             self._clock = now
         if self._ends and self._ends[0] * END_SECONDS + self._skew < now:
             self._forget(now)
-        if self._closing and self._closing[0][0] + self._skew < now:
-            self._close_ended(now)
-
-    def _close_ended(self, now: float) -> None:
-        """Close up to FORGET_AT_ONCE windows that ended long enough before `now`."""
-        closing = self._closing
-        for _ in range(FORGET_AT_ONCE):
-            if not closing or closing[0][0] + self._skew >= now:
-                return
-            _, identity = heapq.heappop(closing)
-            self._close_windows(identity, now - self._skew)
+        if self._windows.first_end + self._skew < now:
+            self._windows.close_ended(now - self._skew)
 
     def _forget(self, now: float) -> None:
         """Drop up to FORGET_AT_ONCE entries that ended long enough before `now`."""
@@ -331,7 +311,7 @@ class ReplayTable:
                     self._set(identity, _end_of(now + LEASE_SECONDS), value & SPENT)
                 else:
                     del self._entries[identity]
-                    self._windows.pop(identity, None)
+                    self._windows.close_all(identity)
             if not identities:
                 heapq.heappop(self._ends)
                 del self._buckets[end]
@@ -436,42 +416,25 @@ class ReplayTable:
     # Windows
 
     def _in_window(self, identity: int, use: Use, now: float) -> bool:
-        windows = self._windows.get(identity)
         # A key that says no window has none, though another key of the same identity opened one.
-        return windows is not None and use.window > 0 and now < windows.get(use.source, 0)
+        return use.window > 0 and now < self._windows.end(identity, use.source)
 
-    def _open_window(self, identity: int, use: Use, now: float) -> tuple[str, float] | None:
-        """Open the window of a use, where it has one: its source and end."""
+    def _open_window(self, identity: int, use: Use, now: float) -> Window | None:
+        """Open the window of a use, where it has one."""
         if not use.window or self._used(identity) == SPENT:
             return None
-        until = now + use.window
-        self._keep_window(identity, use.source, until)
-        return use.source, until
+        window = use.source, now + use.window
+        self._windows.keep(identity, window)
+        return window
 
-    def _keep_window(self, identity: int, source: str, until: float) -> None:
-        windows = self._windows.setdefault(identity, {})
-        if windows.get(source, 0) < until:
-            windows[source] = until
-            heapq.heappush(self._closing, (until, identity))
-
-    def _close_windows(self, identity: int, now: float) -> None:
-        windows = {source: until for source, until in self._windows.get(identity, {}).items() if until > now}
-        if windows:
-            self._windows[identity] = windows
-        else:
-            self._windows.pop(identity, None)
-
-    def _close_window(self, identity: int, opened: tuple[str, float] | None) -> None:
-        """Close the one that a change opened, unless a later one took its place."""
-        windows = self._windows.get(identity)
-        if opened is not None and windows is not None and windows.get(opened[0]) == opened[1]:
-            del windows[opened[0]]
-            if not windows:
-                del self._windows[identity]
+    def _close_window(self, identity: int, opened: Window | None) -> None:
+        """Close the one that a change opened."""
+        if opened is not None:
+            self._windows.close(identity, opened)
 
     # The way back. By the time it is gone others may have changed the entry, or it may be forgotten.
 
-    def _unclaim(self, identity: int, opened: tuple[str, float] | None) -> None:
+    def _unclaim(self, identity: int, opened: Window | None) -> None:
         self._add_used(identity, -1)
         self._close_window(identity, opened)
 
@@ -485,13 +448,13 @@ class ReplayTable:
                 del self._committing_since[number]
                 self._add_used(identity, -1)
 
-    def _uncommit(self, identity: int, number: int, lapses: float, opened: tuple[str, float] | None) -> None:
+    def _uncommit(self, identity: int, number: int, lapses: float, opened: Window | None) -> None:
         self._close_window(identity, opened)
         if identity in self._entries and self._used(identity) != SPENT:
             self._add_used(identity, -1)
             self._reserved.setdefault(identity, {})[number] = lapses
 
-    def _ungive(self, identity: int, before: int, windows: dict[str, float], reserved: dict[int, float | None]) -> None:
+    def _ungive(self, identity: int, before: int, windows: list[Window], reserved: dict[int, float | None]) -> None:
         if identity not in self._entries:
             return
         # What was committing counts in `before`, whatever has become of it.
@@ -499,30 +462,22 @@ class ReplayTable:
         if lapsing:
             self._reserved.setdefault(identity, {}).update(lapsing)
         self._set(identity, self._end(identity), before)
-        for source, until in windows.items():
-            self._keep_window(identity, source, until)
+        for window in windows:
+            self._windows.keep(identity, window)
 
     # Records
 
-    def _record(self, identity: int, window: tuple[str, float] | None = None) -> bytes:
+    def _record(self, identity: int, window: Window | None = None) -> bytes:
         value = self._entries[identity]
-        keep = min((value >> _USED_BITS) * END_SECONDS, _KEEP_MAX)
-        record = _ENTRY.pack(_KIND_ENTRY, identity.to_bytes(IDENTITY_BYTES, "big"), keep, value & SPENT)
-        return record if window is None else record + _UNTIL.pack(window[1]) + window[0].encode()
+        raw = identity.to_bytes(IDENTITY_BYTES, "big")
+        return entry_record(raw, (value >> _USED_BITS) * END_SECONDS, value & SPENT, window)
 
     def _records(self, identity: int) -> list[bytes]:
         """All of one entry: one record, or one for each open window. None where it was never used."""
         if not self._entries.get(identity, 0) & SPENT:
             return []
-        windows = self._windows.get(identity)
-        if windows:
-            return [self._record(identity, window) for window in windows.items()]
-        return [self._record(identity)]
-
-
-def trusted_record(moment: float) -> bytes:
-    """Keys signed before `moment` are used: what was used of them is not known."""
-    return _MOMENT.pack(_KIND_TRUSTED, moment)
+        windows: list[Window | None] = [*self._windows.of(identity)]
+        return [self._record(identity, window) for window in windows or [None]]
 
 
 def unavailable(reason: str) -> Denied:
