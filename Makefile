@@ -7,7 +7,7 @@ LISTEN ?= 127.0.0.1:8420
 BENCH  ?=
 
 # What is measured is what a service runs under. A distribution's Python was compiled with profile-guided optimisation, one
-# that pyenv has compiled often was not, and needs up to a quarter more time. PYTHON=... names another.
+# that pyenv has compiled often was not, and needs a tenth more (bench/README.md). PYTHON=... names another.
 SYSTEM_PYTHON = $(shell /usr/bin/python3 -c 'import ensurepip, sys; print(sys.executable if sys.version_info >= (3, 11) else "")' 2>/dev/null)
 BENCH_PYTHON  ?= $(if $(filter file,$(origin PYTHON)),$(or $(SYSTEM_PYTHON),$(PYTHON)),$(PYTHON))
 

@@ -75,7 +75,7 @@ def facts(folder: Path) -> dict[str, str]:
 
 
 def _whose_python() -> str:
-    """How it was compiled is not told by all; who compiled it makes a quarter of what it takes."""
+    """How it was compiled is not told by all, and makes a tenth of what a request takes."""
     return "the system's own" if sys.base_prefix == "/usr" else "not the system's own"
 
 
