@@ -95,7 +95,12 @@ def _file_system(folder: Path) -> str:
     path = str(folder.resolve())
     best = ("", "unknown file system")
     for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, point, kind, *_ = line.split(" ")
+        source, point, kind, *_ = line.split(" ")
         if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= len(best[0]):
-            best = (point, kind)
+            best = (point, f"{kind} without a journal" if kind == "ext4" and _lacks_journal(Path(source)) else kind)
     return best[1]
+
+
+def _lacks_journal(device: Path) -> bool:
+    """ext4 without one syncs sooner, and looks for a free inode longer where many files were deleted."""
+    return device.exists() and not any(Path("/proc/fs/jbd2").glob(f"{device.resolve().name}-*"))

@@ -24,6 +24,7 @@ from tests.minting import (
 from valetstore.errors import REFUSALS, Denied
 from valetstore.gateway import Gateway, use_of, whole_use
 from valetstore.grants.grant import Admission, Budget, Grant, Intent, Operation, Profile, Scope
+from valetstore.grants.memory import ProofMemory
 from valetstore.grants.native import Native
 from valetstore.grants.networks import plain_address
 from valetstore.inbound import Inbound
@@ -51,6 +52,19 @@ def test_a_valid_key_is_let_in() -> None:
     assert admission.key.path == "/photos/cat.jpg"
     assert (admission.intent.operation, admission.grant.signing_key) == ("read", "hs256")
     assert admission.use is None
+
+
+def test_a_key_that_is_new_is_judged_like_any_and_is_not_remembered() -> None:
+    """Most keys come once: what was worked out for one is kept when it comes again."""
+    gate = Gateway((Native(0),), ring(), MemoryReplaySet(100, 0), proofs=ProofMemory(10))
+    inbound = ask(token=minter().token())
+    first = gate.admit_at_once(inbound, is_new=True)
+    assert len(gate.proofs) == 0
+    second = gate.admit_at_once(inbound)
+    assert len(gate.proofs) == 1
+    assert first == second == admit(inbound)
+    with refused("signature_mismatch"):
+        gate.admit_at_once(ask(token=with_signature(minter().token(), bytes(32))), is_new=True)
 
 
 def test_the_default_is_to_refuse() -> None:

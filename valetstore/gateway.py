@@ -66,18 +66,22 @@ class Gateway:
             raise denied.because(**describe(grant, intent)) from None
         return Admission(inbound, intent, grant, None if intent.staged else use, charges, proof.body)
 
-    def admit_at_once(self, inbound: Inbound, operation: Operation = "read") -> Admission | None:
+    def admit_at_once(
+        self, inbound: Inbound, operation: Operation = "read", *, is_new: bool = False
+    ) -> Admission | None:
         """`admit` for a read or a write of one object, without a wait: None where it is another request, or counted by
         budgets.
 
         A read's use is not looked at: whoever serves it claims it, and that decides. So a HEAD, which claims nothing,
         is another request where uses are limited, and so is a write, which reserves it. Raises Denied where `admit`
-        would, which is then to be asked: nothing was counted, and the evidence is not whole.
+        would, which is then to be asked: nothing was counted, and the evidence is not whole. `is_new` as in `admit_as`.
         """
         credential = recognise(inbound, self.schemes)
         source = "" if inbound.peer is None else address_group(inbound.peer)
         intent = credential.scheme.intent(inbound)
-        return None if intent.operation != operation else self.admit_as(inbound, credential, intent, source)
+        if intent.operation != operation:
+            return None
+        return self.admit_as(inbound, credential, intent, source, is_new=is_new)
 
     def admit_as(
         self, inbound: Inbound, credential: Credential, intent: Intent, source: str, *, is_new: bool = False
@@ -86,7 +90,8 @@ class Gateway:
         address_group, "" where there is no address): by a request that differed in nothing but the key's own text and
         the address it came from, by which neither is decided.
 
-        One that `is_new`, as keys of limited use are, is not looked for among those that were verified.
+        One that `is_new`, as keys of limited use are, is not looked for among those that were verified, nor is it one
+        of them from now on.
         """
         if intent.key is None or intent.upload or intent.staged:
             return None

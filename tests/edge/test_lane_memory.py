@@ -7,8 +7,12 @@ from typing import Final
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.minting import ring
 from valetstore.edge.bounded import Bounded
-from valetstore.edge.lane_memory import page_of
+from valetstore.edge.lane_memory import LaneMemory, page_of
+from valetstore.gateway import Gateway
+from valetstore.grants.native import Native
+from valetstore.replay.memory import MemoryReplaySet
 
 _KEYED: Final = re.compile(rb"(GET|HEAD) (/[a-z0-9./%]*)\?valet=([A-Za-z0-9_.-]+) HTTP/1\.1\r\n(.*)", re.DOTALL)
 """A head whose query is a native key, as the lane learns it."""
@@ -38,6 +42,19 @@ def test_a_head_that_is_found_differs_in_its_key_alone(path: bytes, fields: byte
         parsed = _KEYED.fullmatch(other)
         assert parsed is not None
         assert parsed.groups() == (b"GET", path, found.key, fields)
+
+
+def test_a_head_is_new_until_it_is_marked() -> None:
+    """To ask whether it is marks nothing: a key is remembered from its second time on."""
+    gate = Gateway((Native(0),), ring(), MemoryReplaySet(1, 0))
+    memory = LaneMemory(gate, 2**20)
+    one, other = b"GET /b/x?valet=k", b"GET /b/x?valet=l"
+    assert memory.is_new(one)
+    assert memory.is_new(one)
+    assert not memory.is_worth(one)
+    assert not memory.is_new(one)
+    assert memory.is_worth(one)
+    assert memory.is_new(other)
 
 
 @given(st.lists(st.tuples(st.binary(max_size=3), st.booleans()), max_size=60))

@@ -139,7 +139,7 @@ class FastLane:
                 inbound = fields.inbound.asking(message.method, target, time.time())
             else:
                 inbound = self._arrivals.inbound(_Arriving(message, connection))
-            admission = self._gateway.admit_at_once(inbound)
+            admission = self._gateway.admit_at_once(inbound, is_new=self._memory.is_new(data))
             # Other dialects' answers have heads of their own: theirs are learned, not made.
             if admission is None or admission.grant.scheme != NATIVE:
                 return False
@@ -202,7 +202,9 @@ class FastLane:
                     return self._by_fields(connection, data)
                 inbound, client = elsewhere
             credential = Credential(known.scheme, "query", page.key.decode())
-            intent, is_new = known.admission.intent, known.admission.use is not None
+            # Of keys that nobody has met most do not come again: they are verified, and left alone.
+            intent, was_once = known.admission.intent, known.admission.use is not None
+            is_new = was_once or self._memory.is_new(data)
             admission = self._gateway.admit_as(inbound, credential, intent, client.group, is_new=is_new)
             small = None if admission is None else self._small(connection, admission)
         except Denied:
@@ -215,7 +217,7 @@ class FastLane:
             return True
         asker = Asker.of(client.address, admission.grant)
         if admission.use is None:
-            if is_new:  # it may come again, and so may the next
+            if was_once:  # it may come again, and so may the next
                 self._memory.keep_page(page.text, known._replace(admission=admission))
             if self._memory.is_worth(data):
                 self._memory.keep(data, known.by(admission, connection.origin, client, asker))

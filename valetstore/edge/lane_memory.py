@@ -136,6 +136,10 @@ class LaneMemory:
         self._seen.put(head, False)
         return False
 
+    def is_new(self, head: bytes) -> bool:
+        """Whether a head that is not known has never been seen either, as far as is remembered. Marks nothing."""
+        return head not in self._seen
+
     def is_valid(self, known: Known) -> bool:
         """Whether it was admitted by what is in force."""
         gateway, (schemes, keys, limits) = self._gateway, known.rules

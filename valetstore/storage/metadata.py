@@ -165,14 +165,37 @@ def attach(fd: int, raw: bytes) -> None:
 
 def stored(fd: int) -> Record | None:
     """The record a file carries, whether or not it still belongs to it; None where there is none."""
+    raw = _attribute(fd)
+    if raw[:1] == _COMPACT:
+        info = _ordinary(raw)
+        return None if info is None else _record(info)
+    return _further(raw)
+
+
+def _attribute(fd: int) -> bytes:
+    """As it is on the file; b"" where there is none."""
     try:
-        raw = os.getxattr(fd, ATTRIBUTE)
-        record = _record(compact.unpack(raw)) if raw[:1] == _COMPACT else _decode(raw)
+        return os.getxattr(fd, ATTRIBUTE)
     except OSError as error:
         # ERANGE and E2BIG: somebody else's giant value. The others: no attribute, or no support for any.
         if error.errno in {errno.ENODATA, errno.ENOTSUP, errno.ERANGE, errno.E2BIG}:
-            return None
+            return b""
         raise
+
+
+def _ordinary(raw: bytes) -> ObjectInfo | None:
+    """What `compact.pack` has packed; None where it cannot have, or a client may not be told."""
+    try:
+        info = compact.unpack(raw)
+    except ValueError:
+        return None
+    return None if _CONTROL.search(info.metadata.content_type or "") else info
+
+
+def _further(raw: bytes) -> Record | None:
+    """What needs more room; None where `encode` cannot have written it."""
+    try:
+        record = _decode(raw)
     except (msgspec.DecodeError, ValueError):
         return None
     return record if record.v == _VERSION and _is_sendable(record) else None
@@ -199,7 +222,12 @@ def _is_checksum(checksum: Checksum) -> bool:
 
 def read(fd: int, state: os.stat_result, name: str) -> ObjectInfo:
     """What is known of an open file; `state` is its fstat, `name` the object's."""
-    record = stored(fd)
+    raw = _attribute(fd)
+    if raw[:1] == _COMPACT:
+        info = _ordinary(raw)
+        is_its = info is not None and info.size == state.st_size and info.modified_ns == state.st_mtime_ns
+        return info if info is not None and is_its else _as_the_file_system_knows(state, name)
+    record = _further(raw)
     if record is None or not record.belongs_to(state):
         return _as_the_file_system_knows(state, name)
     metadata = Metadata(

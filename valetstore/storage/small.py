@@ -103,16 +103,16 @@ class SmallObjects:
             body = read_cached(fd, 0, found.st_size) if is_small else None
             if is_small and body is None:
                 return None
-            info = metadata.read(fd, found, key.name)
             state = _state(found)
+            # Its bytes are read anew, for a mapping may have written them; to set an attribute changes its state.
+            kept = former if former is not None and former.state == state else None
+            info = metadata.read(fd, found, key.name) if kept is None else kept.info
             # What was read while it changed is no state of the object.
             if _state(os.fstat(fd)) != state:
                 return None
         finally:
             os.close(fd)
-        views: dict[Hashable, Any] = {}
-        if former is not None and former.state == state and former.info == info:
-            info, views = former.info, former.views
+        views = {} if kept is None else kept.views
         small = Small(info, body, state, f"{root.path}/{path}", time.monotonic() + REOPEN_SECONDS, views)
         if is_settled(found.st_mtime_ns, found.st_ctime_ns, time.time_ns()):
             self._remember(key, small)
