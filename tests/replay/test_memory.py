@@ -40,7 +40,7 @@ def test_releasing_and_reserving_again_holds_no_more_memory() -> None:
         for _ in range(1000):
             await replay.release(await replay.reserve(use(), NOW))
         assert replay.entries() == 1
-        assert replay._table._reserved == {}
+        assert len(replay._table._reservations) == 0
 
     asyncio.run(story())
 

@@ -292,8 +292,8 @@ def test_what_died_while_committing_stays_used_and_is_forgotten_in_the_end() -> 
     for hour in (25, 26):
         first.look(use("other", life=10**6), NOW + hour * 3600)
     assert len(first) == 0
-    assert first._reserved == {}
-    assert first._committing_since == {}
+    assert len(first._reservations) == 0
+    assert first._reservations._committing == set()
 
 
 # After a repair

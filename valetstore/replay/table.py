@@ -14,7 +14,6 @@ run, windows that are open) is kept beside.
 
 import heapq
 import math
-import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, NamedTuple
@@ -34,6 +33,7 @@ from valetstore.replay.records import (
     read_record,
     trusted_record,
 )
+from valetstore.replay.reservations import Reservations
 from valetstore.replay.windows import FORGET_AT_ONCE, Window, Windows
 
 RETRY_SECONDS: Final = 5
@@ -44,10 +44,6 @@ RECORDS_AT_ONCE: Final = 500
 LATE_SECONDS: Final = 60
 """A request is judged by the moment it arrived, and may ask this much later: its disk was slow, no clock jumped."""
 
-COMMITTING_SECONDS: Final = 86_400
-"""An upload that takes longer than this to be published has died with its worker: its use stays spent, and nothing
-else is remembered of it."""
-
 END_SECONDS: Final = 64
 """Entries are kept until the next multiple of this: those that end together are found together."""
 
@@ -55,7 +51,6 @@ SPENT: Final = 0xFFFF_FFFF
 """Uses of a key that was given back: more than any key allows."""
 
 _USED_BITS: Final = 32
-_ID_BITS: Final = 56
 _END_MAX: Final = 2**53 // END_SECONDS
 
 
@@ -91,11 +86,8 @@ class ReplayTable:
         self._entries: dict[int, int] = {}
         self._buckets: dict[int, _Bucket] = {}
         self._ends: list[int] = []
-        self._reserved: dict[int, dict[int, float | None]] = {}  # id -> lapses at; None once committing
-        self._committing_since: dict[int, float] = {}  # by id
+        self._reservations = Reservations()
         self._windows = Windows()
-        # Not from 0: a reservation may outlive the table that made it, and must mean nothing to the next one.
-        self._last_id = secrets.randbits(_ID_BITS)
 
     def __len__(self) -> int:
         """How many keys it remembers."""
@@ -149,16 +141,14 @@ class ReplayTable:
         if self._in_window(identity, use, now):
             return Reservation(use, 0, free=True)
         self._check_left(identity, use, now)
-        self._last_id += 1
-        self._reserved.setdefault(identity, {})[self._last_id] = now + LEASE_SECONDS
-        return Reservation(use, self._last_id)
+        return Reservation(use, self._reservations.begin(identity, now))
 
     def renew(self, reservation: Reservation, now: float) -> None:
         """See ReplaySet."""
         if not reservation.free:
             identity, lapses = self._hold(reservation, now)
             if lapses is not None:
-                self._reserved[identity][reservation.id] = now + LEASE_SECONDS
+                self._reservations.renew(identity, reservation.id, now)
 
     def committing(self, reservation: Reservation, now: float) -> Change | None:
         """See ReplaySet. The use counts as spent from here on; None where nothing changes."""
@@ -167,8 +157,7 @@ class ReplayTable:
         identity, lapses = self._hold(reservation, now)
         if lapses is None:
             return None
-        self._reserved[identity][reservation.id] = None
-        self._committing_since[reservation.id] = now
+        self._reservations.commits(identity, reservation.id, now)
         self._add_used(identity, 1)
         return Change(self._record(identity), partial(self._unspend, identity, reservation.id, lapses))
 
@@ -177,7 +166,7 @@ class ReplayTable:
         if reservation.free:
             return None
         identity, lapses = self._hold(reservation, now)
-        self._drop_reserved(identity, reservation.id)
+        self._reservations.drop(identity, reservation.id)
         if lapses is not None:
             self._add_used(identity, 1)
         opened = self._open_window(identity, reservation.use, now)
@@ -189,10 +178,10 @@ class ReplayTable:
     def release(self, reservation: Reservation) -> Change | None:
         """See ReplaySet. None where nothing was kept of it."""
         identity = _number(reservation.use)
-        if reservation.id not in self._reserved.get(identity, ()):
+        try:
+            lapses = self._reservations.drop(identity, reservation.id)
+        except KeyError:
             return None
-        lapses = self._reserved[identity][reservation.id]
-        self._drop_reserved(identity, reservation.id)
         if lapses is not None or self._used(identity) == SPENT:
             return None
         self._add_used(identity, -1)
@@ -205,12 +194,9 @@ class ReplayTable:
         if before == SPENT:
             return None
         windows = self._windows.close_all(identity)
-        reserved = self._reserved.pop(identity, {})
-        committing: dict[int, float | None] = {number: None for number, until in reserved.items() if until is None}
-        if committing:
-            self._reserved[identity] = committing
+        lapsing = self._reservations.withdraw(identity)
         self._set(identity, self._end(identity), SPENT)
-        return Change(self._record(identity), partial(self._ungive, identity, before, windows, reserved))
+        return Change(self._record(identity), partial(self._ungive, identity, before, windows, lapsing))
 
     # What is kept
 
@@ -307,7 +293,7 @@ class ReplayTable:
                 if value is None or value >> _USED_BITS != end:
                     continue
                 # An upload still running holds its entry past the key's end.
-                if self._purge_reserved(identity, now):
+                if self._reservations.holds_any(identity, now):
                     self._set(identity, _end_of(now + LEASE_SECONDS), value & SPENT)
                 else:
                     del self._entries[identity]
@@ -376,42 +362,19 @@ class ReplayTable:
         used = self._used(identity)
         if used == SPENT or used >= use.allowed:
             raise Denied("key_used")
-        if used + self._purge_reserved(identity, now, counted=False) >= use.allowed:
+        if used + self._reservations.uncounted(identity, now) >= use.allowed:
             raise Denied("key_used", "By an upload that still runs: should that fail, the key opens again.")
-
-    # Reservations
 
     def _hold(self, reservation: Reservation, now: float) -> tuple[int, float | None]:
         """The entry of a reservation that still holds, and when it would have lapsed (None: it is committing).
 
         Raises `key_used` for one that has lapsed, whether or not somebody took its use meanwhile.
         """
-        use = reservation.use
-        identity = self._enter(use, now, trusted=True)
-        self._purge_reserved(identity, now)
-        held = self._reserved.get(identity, {})
-        if reservation.id not in held:
-            raise Denied("key_used", reason="the time in which the upload had its use set aside is over")
-        return identity, held[reservation.id]
-
-    def _purge_reserved(self, identity: int, now: float, *, counted: bool = True) -> int:
-        """Drop what has lapsed; how many still hold, with those that are committing (and so counted as used) or not."""
-        held = self._reserved.get(identity)
-        if held is None:
-            return 0
-        for number in [number for number, until in held.items() if self._lapses(number, until) < now]:
-            self._drop_reserved(identity, number)
-        return sum(1 for until in held.values() if counted or until is not None)
-
-    def _lapses(self, number: int, until: float | None) -> float:
-        return self._committing_since[number] + COMMITTING_SECONDS if until is None else until
-
-    def _drop_reserved(self, identity: int, number: int) -> None:
-        held = self._reserved[identity]
-        held.pop(number, None)
-        self._committing_since.pop(number, None)
-        if not held:
-            del self._reserved[identity]
+        identity = self._enter(reservation.use, now, trusted=True)
+        try:
+            return identity, self._reservations.find(identity, reservation.id, now)
+        except KeyError:
+            raise Denied("key_used", reason="the time in which the upload had its use set aside is over") from None
 
     # Windows
 
@@ -439,28 +402,25 @@ class ReplayTable:
         self._close_window(identity, opened)
 
     def _unspend(self, identity: int, number: int, lapses: float) -> None:
-        held = self._reserved.get(identity, {})
-        if number in held and held[number] is None:
+        if self._reservations.is_committing(number):
             if self._used(identity) == SPENT:
-                self._drop_reserved(identity, number)  # it was given back meanwhile
+                self._reservations.drop(identity, number)  # it was given back meanwhile
             else:
-                held[number] = lapses
-                del self._committing_since[number]
+                self._reservations.put_back(identity, number, lapses)
                 self._add_used(identity, -1)
 
     def _uncommit(self, identity: int, number: int, lapses: float, opened: Window | None) -> None:
         self._close_window(identity, opened)
         if identity in self._entries and self._used(identity) != SPENT:
             self._add_used(identity, -1)
-            self._reserved.setdefault(identity, {})[number] = lapses
+            self._reservations.put_back(identity, number, lapses)
 
-    def _ungive(self, identity: int, before: int, windows: list[Window], reserved: dict[int, float | None]) -> None:
+    def _ungive(self, identity: int, before: int, windows: list[Window], lapsing: dict[int, float]) -> None:
         if identity not in self._entries:
             return
         # What was committing counts in `before`, whatever has become of it.
-        lapsing = {number: until for number, until in reserved.items() if until is not None}
-        if lapsing:
-            self._reserved.setdefault(identity, {}).update(lapsing)
+        for number, lapses in lapsing.items():
+            self._reservations.put_back(identity, number, lapses)
         self._set(identity, self._end(identity), before)
         for window in windows:
             self._windows.keep(identity, window)
