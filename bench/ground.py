@@ -1,8 +1,8 @@
 """Ground: a folder for one bench's data, in which what was deleted before does not slow down what is made now.
 
-ext4 takes no inode again that was freed less than five minutes ago: it looks at each such one first. Where a bench or a
-test run has just deleted thousands of files, a new file next to them costs twice the time, whoever makes it. So each
-contender's folder gets a place of its own on the disk (the flag `T` of chattr(1)).
+ext4 without a journal takes no inode again that was freed less than five minutes ago: it looks at each such one first.
+Where a bench or a test run has just deleted thousands of files, a new file next to them costs twice the time, whoever
+makes it. So each contender's folder gets a place of its own on the disk (the flag `T` of chattr(1)).
 """
 
 import contextlib
