@@ -13,6 +13,7 @@ from bench.process import Process
 from valetstore import Signer, sign
 from valetstore.grants.grant import Profile
 from valetstore.grants.presign import Request
+from valetstore.grants.s3.claim import EXPIRES_SECONDS_MAX
 from valetstore.grants.s3.sign import Key, presign_v2, presign_v4
 from valetstore.keys.ringfile import RingFile, record_of
 from valetstore.keys.vendor import HMAC, S3, new_access_key_id, new_secret_access_key
@@ -23,6 +24,8 @@ connections-per-address-max = 10000  # all clients of a bench have one address
 keep-alive-seconds = 3600            # idle connections stay for as long as the bench looks at them
 """
 EXPIRES_SECONDS: Final = 3600
+_MOMENTS: Final = 500_000
+"""So many seconds ago a URL of the longest life that S3 allows is signed at the earliest."""
 _CODE: Final = re.compile(rb'"code":"([a-z_]+)"')
 REGION: Final = "us-east-1"
 NOTICE_SECONDS: Final = 10
@@ -35,6 +38,7 @@ class Gateway(Process):
         folder.mkdir()
         self.data = folder / "data"
         self._subjects = count()
+        self._moments = count()
         settings = folder / "valetstore.toml"
         settings.write_text(SETTINGS)
         options = ("--config", str(settings), "--data", str(self.data))
@@ -93,8 +97,15 @@ class Gateway(Process):
 
     def v4_target(self, method: str, path: str, parameters: Sequence[tuple[str, str]] = ()) -> str:
         """The same as `target`, presigned as S3's SDKs do: SigV4."""
-        request = Request(method, self.base, path, parameters=parameters)
-        url = presign_v4(self._s3_key, request, now=int(time.time()), expires=EXPIRES_SECONDS, region=REGION)
+        return self._v4(Request(method, self.base, path, parameters=parameters), int(time.time()), EXPIRES_SECONDS)
+
+    def fresh_v4_target(self, method: str, path: str) -> str:
+        """The same, and unlike any other by its date, as URLs are that an application signs as they are asked for."""
+        lives, back = divmod(next(self._moments), _MOMENTS)
+        return self._v4(Request(method, self.base, path), int(time.time()) - back, EXPIRES_SECONDS_MAX - lives)
+
+    def _v4(self, request: Request, now: int, expires: int) -> str:
+        url = presign_v4(self._s3_key, request, now=now, expires=expires, region=REGION)
         return url.removeprefix(self.base)
 
     def v2_target(self, method: str, path: str) -> str:

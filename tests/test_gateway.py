@@ -58,13 +58,21 @@ def test_a_key_that_is_new_is_judged_like_any_and_is_not_remembered() -> None:
     """Most keys come once: what was worked out for one is kept when it comes again."""
     gate = Gateway((Native(0),), ring(), MemoryReplaySet(100, 0), proofs=ProofMemory(10))
     inbound = ask(token=minter().token())
-    first = gate.admit_at_once(inbound, is_new=True)
+    first = gate.admit_at_once(inbound, {"native"}, is_new=True)
     assert len(gate.proofs) == 0
-    second = gate.admit_at_once(inbound)
+    second = gate.admit_at_once(inbound, {"native"})
     assert len(gate.proofs) == 1
     assert first == second == admit(inbound)
     with refused("signature_mismatch"):
-        gate.admit_at_once(ask(token=with_signature(minter().token(), bytes(32))), is_new=True)
+        gate.admit_at_once(ask(token=with_signature(minter().token(), bytes(32))), {"native"}, is_new=True)
+
+
+def test_a_key_of_another_scheme_is_not_verified_at_once() -> None:
+    """Whoever asks could not answer it, and whom it then goes to verifies it: once is enough."""
+    forged = ask(token=with_signature(minter().token(), bytes(32)))
+    assert gateway().admit_at_once(forged, {"s3"}) is None
+    with refused("signature_mismatch"):
+        gateway().admit_at_once(forged, {"s3", "native"})
 
 
 def test_the_default_is_to_refuse() -> None:

@@ -75,18 +75,26 @@ class Framed(msgspec.Struct, frozen=True, gc=False):
 
 def framed(query: bytes) -> Framed | None:
     """A raw query in its frame; None where it has none, is long, or where something is wrong in it."""
+    blanks = blanks_of(query)
+    if blanks is None:
+        return None
+    begins, ends, first, last = blanks
+    try:
+        frame = _frame(query[:begins], query[ends:first], query[last:])
+    except ValueError:  # whoever reads all of it says what is wrong
+        return None
+    return Framed(frame, query[begins:ends].decode(), query[first:last].decode())
+
+
+def blanks_of(query: bytes) -> tuple[int, int, int, int] | None:
+    """Where the values of a raw query's date and signature begin and end; None where it has no frame."""
     if _NAME_ENDS not in query or len(query) > QUERY_BYTES_MAX or query.count(b"&") >= PARAMETERS_MAX:
         return None
     signature = _SIGNATURE.search(query)
     date = None if signature is None else _DATE.search(query, 0, signature.start() + 1)
     if signature is None or date is None:
         return None
-    (begins, ends), (first, last) = date.span(1), signature.span(1)
-    try:
-        frame = _frame(query[:begins], query[ends:first], query[last:])
-    except ValueError:  # whoever reads all of it says what is wrong
-        return None
-    return Framed(frame, date[1].decode(), signature[1].decode())
+    return *date.span(1), *signature.span(1)
 
 
 _frame: Final = lru_cache(maxsize=_FRAMES_MAX)(Frame)

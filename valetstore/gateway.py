@@ -6,7 +6,7 @@ Rule 3: a refusal carries all that was learned about the key, for the audit, and
 what it already knew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from valetstore.config import Budgets as BudgetSettings
 from valetstore.errors import Denied
@@ -67,20 +67,22 @@ class Gateway:
         return Admission(inbound, intent, grant, None if intent.staged else use, charges, proof.body)
 
     def admit_at_once(
-        self, inbound: Inbound, operation: Operation = "read", *, is_new: bool = False
+        self, inbound: Inbound, schemes: Container[str], operation: Operation = "read", *, is_new: bool = False
     ) -> Admission | None:
         """`admit` for a read or a write of one object, without a wait: None where it is another request, or counted by
-        budgets.
+        budgets, and, before anything is verified, where its key is of none of these `schemes`.
 
         A read's use is not looked at: whoever serves it claims it, and that decides. So a HEAD, which claims nothing,
         is another request where uses are limited, and so is a write, which reserves it. Raises Denied where `admit`
         would, which is then to be asked: nothing was counted, and the evidence is not whole. `is_new` as in `admit_as`.
         """
         credential = recognise(inbound, self.schemes)
-        source = "" if inbound.peer is None else address_group(inbound.peer)
+        if credential.scheme.name not in schemes:
+            return None
         intent = credential.scheme.intent(inbound)
         if intent.operation != operation:
             return None
+        source = "" if inbound.peer is None else address_group(inbound.peer)
         return self.admit_as(inbound, credential, intent, source, is_new=is_new)
 
     def admit_as(

@@ -102,6 +102,11 @@ def _add_valetstore(stage: Stage, stack: ExitStack) -> None:
     targets = {
         "native": door("native key", target=lambda method, path, _: gateway.target(method, path)),
         "v4": door("S3 V4 URL", target=lambda method, path, _: gateway.v4_target(method, path)),
+        "v4-fresh": door(
+            "fresh S3 V4 URL",
+            target=lambda method, path, _: gateway.fresh_v4_target(method, path),
+            fresh=True,
+        ),
         "fresh": door(
             "fresh native key", target=lambda method, path, _: gateway.fresh_target(method, path), fresh=True
         ),

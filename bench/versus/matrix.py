@@ -47,7 +47,7 @@ CASES: Final = (
         KIB,
         (32, 1, 256),
         ("native", "nginx", "aiohttp", "v4", "seaweedfs", "one-time"),
-        ("nginx-logged", "fresh", "nginx-fresh", "seaweedfs-fresh"),
+        ("nginx-logged", "fresh", "nginx-fresh", "v4-fresh", "seaweedfs-fresh"),
     ),
     Case("get-64k", "GET", 64 * KIB, (32, 1, 256), ("native", "nginx", "aiohttp", "v4", "seaweedfs")),
     Case("get-1m", "GET", MIB, (32, 1), ("native", "nginx", "aiohttp-sendfile", "v4", "seaweedfs")),
@@ -67,6 +67,7 @@ PAIRS: Final = (
     Pair("fresh", "native"),
     Pair("one-time", "native"),
     Pair("fresh", "nginx-fresh"),
+    Pair("v4-fresh", "seaweedfs-fresh"),
     Pair("native", "dav"),
 )
 

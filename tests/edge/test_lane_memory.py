@@ -36,12 +36,53 @@ def test_a_head_that_is_found_differs_in_its_key_alone(path: bytes, fields: byte
     head = b"GET " + path + b"?valet=" + key + b" HTTP/1.1\r\n" + fields
     page = page_of(head)
     assert page is not None
-    assert page.key == key
+    assert page.key == key.decode()
+    assert page.target == path + b"?valet=" + key
     found = page_of(other)
     if found is not None and found.text == page.text:
         parsed = _KEYED.fullmatch(other)
         assert parsed is not None
-        assert parsed.groups() == (b"GET", path, found.key, fields)
+        assert parsed.groups() == (b"GET", path, found.key.encode(), fields)
+
+
+_DATES: Final = (b"20261123T184500Z", b"20250101T000000Z", b"2026")
+_SIGNATURES: Final = (b"0" * 64, b"0a" * 32, b"A" * 64, b"0" * 63)
+_SIGNED_PIECES: Final = st.lists(
+    st.sampled_from((
+        b"GET /b/x?", b"X-Amz-Algorithm=A", b"&X-Amz-Date=", b"&X-Goog-Date=", b"&X-Amz-Signature=", b"&x=y", b"\n",
+        b"&", b" HTTP/1.1\r\n", b"Host: a\r\n\r\n", b"\r\n", b"Referer: /y?X-Amz-Algorithm=A", *_DATES, *_SIGNATURES,
+    )),
+    max_size=14,
+).map(b"".join)  # fmt: skip
+_SIGNED: Final = re.compile(
+    rb"GET /b/x\?X-Amz-Algorithm=A&X-Amz-Date=[0-9]{8}T[0-9]{6}Z&X-Amz-Signature=[0-9a-f]{64,1024} HTTP/1\.1\r\n(.*)",
+    re.DOTALL,
+)
+
+
+def _signed_head(date: bytes, signature: bytes, fields: bytes) -> bytes:
+    query = b"X-Amz-Algorithm=A&X-Amz-Date=" + date + b"&X-Amz-Signature=" + signature
+    return b"GET /b/x?" + query + b" HTTP/1.1\r\n" + fields
+
+
+@given(
+    fields=st.sampled_from((b"Host: a\r\n\r\n", b"Referer: /y?X-Amz-Date=2&X-Amz-Signature=0\r\nHost: a\r\n\r\n")),
+    other=_SIGNED_PIECES | st.builds(_signed_head, st.sampled_from(_DATES), st.sampled_from(_SIGNATURES), _FIELDS),
+)
+@example(fields=b"Host: a\r\n\r\n", other=_signed_head(b"\n", b"\n", b"Host: a\r\n\r\n"))
+@example(fields=b"Host: a\r\n\r\n", other=_signed_head(_DATES[0], b"0" * 64 + b"&x=y", b"Host: a\r\n\r\n"))
+def test_a_signed_head_that_is_found_differs_in_date_and_signature_alone(fields: bytes, other: bytes) -> None:
+    """As for a key: what has the text of a page that is remembered is the same request, signed at some moment."""
+    head = _signed_head(_DATES[0], _SIGNATURES[0], fields)
+    page = page_of(head)
+    assert page is not None
+    assert b"GET " + page.target + b" HTTP/1.1\r\n" + fields == head
+    found = page_of(other)
+    if found is not None and found.text == page.text:
+        parsed = _SIGNED.fullmatch(other)
+        assert parsed is not None
+        assert parsed[1] == fields
+        assert not found.key
 
 
 def test_a_head_is_new_until_it_is_marked() -> None:

@@ -5,7 +5,7 @@ Rule 1: conditions come before the use of a key; the use is the last step before
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from valetstore.conditions import Conditions, Outcome
 from valetstore.edge.pace import Pace
@@ -15,7 +15,7 @@ from valetstore.edge.served import not_modified_headers
 from valetstore.edge.stream import ObjectBody
 from valetstore.edge.uploading import Services
 from valetstore.errors import Denied
-from valetstore.grants.grant import Admission
+from valetstore.grants.grant import Admission, Grant
 from valetstore.storage.promise import ObjectInfo, OpenObject
 
 
@@ -31,6 +31,16 @@ Choose = Callable[[OpenObject], Awaitable[Chosen]]
 
 Conditional = Conditions | Callable[[ObjectInfo], Conditions]
 """A read's conditions, or how they follow from the state that is there where a dialect has its own names for states."""
+
+
+class Reader(Protocol):
+    """A dialect whose answer to a GET or HEAD of a whole object follows from the object's state and the grant."""
+
+    def is_whole(self, admission: Admission) -> bool:
+        """Whether an admitted read is of a whole object, if its headers ask for no part and set no condition."""
+
+    def whole(self, info: ObjectInfo, grant: Grant, request_id: str) -> list[Header]:
+        """The head of the answer but for its length and what all dialects' answers have."""
 
 
 async def hand_out(services: Services, admission: Admission, conditional: Conditional, choose: Choose) -> Reply:

@@ -28,9 +28,10 @@ from valetstore.audit import Audit
 from valetstore.config import Limits
 from valetstore.edge.arrival import Arrivals
 from valetstore.edge.cors import Cors
+from valetstore.edge.downloading import Reader
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.glances import Glances
-from valetstore.edge.lane_memory import HEAD_BYTES_MAX, KEY_MARK, Client, Known, LaneMemory, Page, page_of, target_of
+from valetstore.edge.lane_memory import HEAD_BYTES_MAX, Client, Known, LaneMemory, Page, page_of, target_of
 from valetstore.edge.lane_speaker import Speaker, Turn
 from valetstore.edge.lane_uploads import LaneUploads
 from valetstore.edge.protocol import GatewayProtocol
@@ -42,8 +43,6 @@ from valetstore.edge.uploading import Planner
 from valetstore.errors import Denied
 from valetstore.gateway import Gateway
 from valetstore.grants.grant import Admission, Grant
-from valetstore.grants.native import NAME as NATIVE
-from valetstore.grants.scheme import Credential
 from valetstore.inbound import Inbound
 from valetstore.metrics import Metrics
 from valetstore.replay.promise import Told
@@ -78,6 +77,7 @@ class FastLane:
         connections: Callable[[], int],
         cors: Cors,
         refusals: Refusals,
+        readers: Mapping[str, Reader],
         planners: Mapping[str, Planner],
         audit: Audit,
         metrics: Metrics,
@@ -87,7 +87,8 @@ class FastLane:
         served: dict[str, int],
     ) -> None:
         """`served` counts the answers, by what was known of their requests: see WAYS; `connections` says how many are
-        open, `planners` has the dialects whose uploads it takes, by their schemes.
+        open; `readers` and `planners` have the dialects whose downloads it answers by their fields, and whose uploads
+        it takes, by their schemes. Other dialects' answers are learned, not made.
         """
         self._arrivals = arrivals
         self._gateway = gateway
@@ -97,7 +98,8 @@ class FastLane:
         self._metrics = metrics
         for_uploads = bytes_max // 16
         self._memory = LaneMemory(gateway, bytes_max - for_uploads)
-        self._speaker = Speaker(audit, metrics, cors, hsts, limits)
+        self._readers = readers
+        self._speaker = Speaker(audit, metrics, cors, hsts, limits, readers)
         self._served = served
         self._uploads = LaneUploads(gateway, store, self._speaker, refusals, planners, for_uploads, served)
 
@@ -139,9 +141,8 @@ class FastLane:
                 inbound = fields.inbound.asking(message.method, target, time.time())
             else:
                 inbound = self._arrivals.inbound(_Arriving(message, connection))
-            admission = self._gateway.admit_at_once(inbound, is_new=self._memory.is_new(data))
-            # Other dialects' answers have heads of their own: theirs are learned, not made.
-            if admission is None or admission.grant.scheme != NATIVE:
+            admission = self._gateway.admit_at_once(inbound, self._readers, is_new=self._memory.is_new(data))
+            if admission is None or not self._is_made(admission):
                 return False
             small = self._small(connection, admission)
         except Denied:
@@ -193,15 +194,15 @@ class FastLane:
         began = time.monotonic()
         former, client = known.inbound, known.client
         try:
-            target = former.raw_path + KEY_MARK + page.key
             if known.origin == connection.origin:
-                inbound = former.asking(former.method, target, time.time())
+                inbound = former.asking(former.method, page.target, time.time())
             else:
-                elsewhere = self._from_elsewhere(connection, known, known.message._replace(path=target.decode()))
+                message = known.message._replace(path=page.target.decode())
+                elsewhere = self._from_elsewhere(connection, known, message)
                 if elsewhere is None:
                     return self._by_fields(connection, data)
                 inbound, client = elsewhere
-            credential = Credential(known.scheme, "query", page.key.decode())
+            credential = page.credential(known.credential)
             # Of keys that nobody has met most do not come again: they are verified, and left alone.
             intent, was_once = known.admission.intent, known.admission.use is not None
             is_new = was_once or self._memory.is_new(data)
@@ -213,18 +214,25 @@ class FastLane:
             return False
         is_same = small.info is known.info or small.info == known.info
         if not is_same or not _is_alike(admission.grant, known.admission.grant):
+            if not self._is_made(admission):
+                return False
             self._answer(self._turn(connection, data, known.message, admission, small, began))
             return True
         asker = Asker.of(client.address, admission.grant)
         if admission.use is None:
             if was_once:  # it may come again, and so may the next
                 self._memory.keep_page(page.text, known._replace(admission=admission))
-            if self._memory.is_worth(data):
+            if self._memory.is_worth(data) and self._gateway.is_lasting(inbound):
                 self._memory.keep(data, known.by(admission, connection.origin, client, asker))
             return self._repeat(connection, known, admission, inbound, asker, small.body, began)
         told = partial(self._told_of_page, connection, data, known, admission, asker, small, began)
         self._claim(connection, admission, told)
         return True
+
+    def _is_made(self, admission: Admission) -> bool:
+        """Whether its answer can be made here, where none is ready."""
+        reader = self._readers.get(admission.grant.scheme)
+        return reader is not None and reader.is_whole(admission)
 
     def _small(self, connection: GatewayProtocol, admission: Admission) -> Small | None:
         """The object as this request has to see it."""

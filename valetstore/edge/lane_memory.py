@@ -16,12 +16,13 @@ from aiohttp.http_parser import RawRequestMessage
 from valetstore.edge.bounded import Bounded
 from valetstore.edge.exchange import Exchange, Shown
 from valetstore.edge.template import Answer, Asker, answer_of, is_plain
+from valetstore.frame import blanks_of
 from valetstore.gateway import Gateway
 from valetstore.grants.grant import Admission
 from valetstore.grants.native import NAME as NATIVE
 from valetstore.grants.networks import address_group
 from valetstore.grants.recognise import recognise
-from valetstore.grants.scheme import Scheme
+from valetstore.grants.scheme import Credential
 from valetstore.inbound import Headers, Inbound
 from valetstore.policy.request import Term, term_of
 from valetstore.storage.promise import ObjectInfo
@@ -86,7 +87,7 @@ class Known(NamedTuple):
     admission: Admission
     info: ObjectInfo
     answer: Answer
-    scheme: Scheme
+    credential: Credential
     term: Term | None
     asker: Asker
 
@@ -105,10 +106,17 @@ class Known(NamedTuple):
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):
-    """A head as the text without its key, and the key."""
+    """A head as the text without its key, its target, and the key: "" for one that is a date and a signature, of which
+    a Credential says nothing.
+    """
 
     text: bytes
-    key: bytes
+    target: bytes
+    key: str
+
+    def credential(self, former: Credential) -> Credential:
+        """Its key, where this was the one of another head of the same text."""
+        return Credential(former.scheme, former.carrier, self.key) if self.key else former
 
 
 class LaneMemory:
@@ -131,7 +139,7 @@ class LaneMemory:
 
     def came_before(self, head: bytes) -> bool:
         """Whether a head that is not known has been seen; it has been from now on."""
-        if head in self._seen:
+        if not self.is_new(head):
             return True
         self._seen.put(head, False)
         return False
@@ -205,12 +213,22 @@ class LaneMemory:
             yield self._heads, head
         grant, page = shown.admission.grant, page_of(head)
         # What else a key says to the audit is not left out of a page's lines.
-        if page is None or grant.scheme != NATIVE or grant.ctx is not None:
+        if page is None or grant.ctx is not None or (grant.subject and not is_plain(grant.subject)):
             return
-        if (grant.subject and not is_plain(grant.subject)) or self._is_taken(page.text, shown):
-            return
-        if _BEFORE_KEY.fullmatch(head, 0, head.find(KEY_MARK) + len(KEY_MARK)):
+        if self._is_page(head, page, shown) and not self._is_taken(page.text, shown):
             yield self._pages, page.text
+
+    def _is_page(self, head: bytes, page: Page, shown: Shown) -> bool:
+        """Whether it was this page's key that opened, and the page is written as all are by which it may be found."""
+        grant = shown.admission.grant
+        if page.key:
+            is_plain_line = _BEFORE_KEY.fullmatch(head, 0, head.find(KEY_MARK) + len(KEY_MARK)) is not None
+            return is_plain_line and grant.scheme == NATIVE
+        inbound, line_end = shown.inbound, head.find(b"\r\n")
+        credential = recognise(inbound, self._gateway.schemes)
+        # What is answered once a use is taken must be answered here, and other dialects' answers are not made.
+        is_signed = credential.carrier == "query" and grant.scheme != NATIVE and shown.admission.use is None
+        return is_signed and target_of(head, inbound.method.encode(), line_end) == page.target == inbound.target
 
     def _is_taken(self, text: bytes, shown: Shown) -> bool:
         """Whether a page has an answer that is right, for keys of another kind: two would drive each other out.
@@ -253,7 +271,7 @@ class LaneMemory:
             admission=shown.admission,
             info=shown.info,
             answer=answer,
-            scheme=recognise(inbound, gateway.schemes).scheme,
+            credential=recognise(inbound, gateway.schemes),
             term=term_of(shown.admission.grant),
             asker=Asker.of(client.address, shown.admission.grant),
         )
@@ -267,17 +285,34 @@ def target_of(data: bytes, method: bytes, line_end: int) -> bytes:
 
 
 def page_of(head: bytes) -> Page | None:
-    """The page of a head whose query is one native key; None where it is surely another one.
+    """The page of a head whose query is one native key, or is signed in Amazon's or Google's way; None where it is
+    surely another one.
 
     What stands before the key is not looked at. A head that is found among those that are remembered, in which it was,
     has the same there: the text says where the key was, with a line feed that no request line has.
     """
+    return _keyed_page(head) or _signed_page(head)
+
+
+def _keyed_page(head: bytes) -> Page | None:
     start = head.find(KEY_MARK) + len(KEY_MARK)
     end = head.find(_LINE_ENDS, start)
     key = head[start:end]
     if start < len(KEY_MARK) or end <= start or key.translate(None, _KEY_CHARACTERS):
         return None
-    return Page(head[:start] + b"\n" + head[end:], key)
+    return Page(head[:start] + b"\n" + head[end:], head[head.find(b" ") + 1 : end], key.decode())
+
+
+def _signed_page(head: bytes) -> Page | None:
+    """Its frame (see `valetstore.frame`) stays in the text, and so does whatever else the URL says."""
+    end = head.find(_LINE_ENDS)
+    query = head.find(b"?", 0, end) + 1
+    blanks = blanks_of(head[query:end]) if query and end > 0 else None
+    if blanks is None:
+        return None
+    begins, ends, first, last = (query + place for place in blanks)
+    text = b"\n".join((head[:begins], head[ends:first], head[last:]))
+    return Page(text, head[head.find(b" ") + 1 : end], "")
 
 
 def _answer_of(exchange: Exchange, shown: Shown) -> Answer | None:

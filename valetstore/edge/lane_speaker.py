@@ -7,7 +7,7 @@ Rule 2: a client that does not take its answer at once is waited for as in the g
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from aiohttp.http_parser import RawRequestMessage
@@ -16,11 +16,12 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from valetstore.audit import Audit
 from valetstore.config import Limits
 from valetstore.edge.cors import Cors
+from valetstore.edge.downloading import Reader
 from valetstore.edge.exchange import Exchange, Shown
 from valetstore.edge.protocol import GatewayProtocol
 from valetstore.edge.replies import Header, Reply, date_now
 from valetstore.edge.request_id import new_request_id
-from valetstore.edge.served import SAFETY, download_headers
+from valetstore.edge.served import SAFETY
 from valetstore.edge.story import Story
 from valetstore.edge.template import head_of
 from valetstore.errors import Denied
@@ -48,12 +49,22 @@ class Turn(NamedTuple):
 class Speaker:
     """Writes answers and tells audit and metrics of them."""
 
-    def __init__(self, audit: Audit, metrics: Metrics, cors: Cors, hsts: list[Header], limits: Limits) -> None:
+    def __init__(
+        self,
+        audit: Audit,
+        metrics: Metrics,
+        cors: Cors,
+        hsts: list[Header],
+        limits: Limits,
+        readers: Mapping[str, Reader],
+    ) -> None:
+        """`readers` has the dialects of the downloads that it answers, by their schemes."""
         self._audit = audit
         self._metrics = metrics
         self._cors = cors
         self._hsts = hsts
         self._limits = limits
+        self._readers = readers
         self._draining: set[asyncio.Task[None]] = set()
 
     def begin(self, connection: GatewayProtocol, message: RawRequestMessage, began: float) -> tuple[Exchange, Story]:
@@ -132,10 +143,10 @@ class Speaker:
         self, connection: GatewayProtocol, exchange: Exchange, request_id: str, admission: Admission, small: Small
     ) -> None:
         """Head and body, whole. Raises ConnectionError."""
-        inbound, response, body = admission.inbound, admission.grant.response, small.body or b""
+        inbound, grant, body = admission.inbound, admission.grant, small.body or b""
         common = self._further(inbound)
         # All that the head depends on, beside the object's state.
-        place = (inbound.method, response, tuple(common))
+        place = (grant.scheme, inbound.method, grant.response, tuple(common))
         head = None if connection.is_closing else small.views.get(place)
         if head is not None:
             exchange.head = head.fill(request_id.encode(), date_now())
@@ -143,7 +154,7 @@ class Speaker:
             exchange.status = 200
             exchange.bytes_out = len(body) if inbound.method == "GET" else 0
             return
-        headers = download_headers(small.info, admission.grant)
+        headers = self._readers[grant.scheme].whole(small.info, grant, request_id)
         if inbound.method == "HEAD":
             reply = Reply(200, headers, described_bytes=len(body))
         else:

@@ -129,9 +129,11 @@ class LaneUploads:
         began = time.monotonic()
         try:
             inbound = fields.inbound.asking("PUT", target, time.time())
-            admission = self._gateway.admit_at_once(inbound, "write")
-            planner = None if admission is None else self._planners.get(admission.grant.scheme)
-            if admission is None or planner is None or not planner.is_planned(admission):
+            admission = self._gateway.admit_at_once(inbound, self._planners, "write")
+            if admission is None:
+                return False
+            planner = self._planners[admission.grant.scheme]
+            if not planner.is_planned(admission):
                 return False
             plan = fields.plan(planner, admission)
             if not plan.is_plain or plan.length != fields.length:

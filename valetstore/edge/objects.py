@@ -15,15 +15,15 @@ from valetstore.edge.downloading import Chosen, hand_out
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.ranges import requested_span
 from valetstore.edge.receive import BodySource
-from valetstore.edge.replies import Reply, json_reply
+from valetstore.edge.replies import Header, Reply, json_reply
 from valetstore.edge.served import download_headers, metadata_of, validators
 from valetstore.edge.uploading import OnAdmitted, Plan, Services, Stored, refuse_early, take_in
 from valetstore.encoding import wire_int
 from valetstore.errors import Denied
-from valetstore.grants.grant import Admission
+from valetstore.grants.grant import Admission, Grant
 from valetstore.objectkey import check_beginning, split_path
 from valetstore.policy.body import BodyRules
-from valetstore.storage.promise import OpenObject
+from valetstore.storage.promise import ObjectInfo, OpenObject
 
 Operation = Callable[[Exchange, Admission, OnAdmitted], Awaitable[Reply]]
 
@@ -57,6 +57,14 @@ class Objects:
 
         inbound = admission.inbound
         return await hand_out(self._services, admission, Conditions.of(inbound), choose)
+
+    def is_whole(self, admission: Admission) -> bool:
+        """See `Reader`."""
+        return admission.intent.operation == "read"
+
+    def whole(self, info: ObjectInfo, grant: Grant, _request_id: str = "") -> list[Header]:
+        """See `Reader`."""
+        return download_headers(info, grant)
 
     async def _write(self, exchange: Exchange, admission: Admission, on_admitted: OnAdmitted) -> Reply:
         plan = self.plan(admission)

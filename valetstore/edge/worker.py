@@ -42,7 +42,7 @@ from valetstore.edge.swift import SwiftCalls
 from valetstore.edge.tally import Tally
 from valetstore.edge.tls import Tls
 from valetstore.edge.transfers import Transfers
-from valetstore.edge.uploading import Planner, Services
+from valetstore.edge.uploading import Services
 from valetstore.gateway import Gateway
 from valetstore.grants.memory import PROOF_BYTES, ProofMemory
 from valetstore.grants.native import NAME as NATIVE
@@ -191,6 +191,7 @@ class Worker:
         if reason := why_not():
             log.warning("the fast lane is off: %s; all requests take the general way", reason)
             return None
+        in_lane = _in_lane(objects, dialects)
         return FastLane(
             arrivals=Arrivals(self._proxies),
             gateway=self._gateway,
@@ -198,7 +199,8 @@ class Worker:
             connections=self._book.__len__,
             cors=cors,
             refusals=Refusals(cors, dialects),
-            planners=_planners(objects, dialects),
+            readers=in_lane,
+            planners=in_lane,
             audit=self._audit,
             metrics=self.metrics,
             hsts=hsts_headers(config.listen.hsts_seconds),
@@ -272,8 +274,8 @@ def _dialects(services: Services, rules: Rules) -> Dialects:
     )
 
 
-def _planners(objects: Objects, dialects: Dialects) -> dict[str, Planner]:
-    """The dialects whose uploads the fast lane takes, by their schemes."""
+def _in_lane(objects: Objects, dialects: Dialects) -> dict[str, Objects | S3Calls]:
+    """The dialects whose downloads and uploads the fast lane answers without having met them, by their schemes."""
     s3 = dialects.of(S3Calls.name)
     return {NATIVE: objects} | ({S3Calls.name: s3} if isinstance(s3, S3Calls) else {})
 

@@ -123,6 +123,8 @@ _READERS: Final[dict[str, tuple[str, Callable[[str], object], str]]] = {
     "x-valet-ip": ("networks", _networks, "a list of networks with commas, as 203.0.113.0/24,2001:db8::/32"),
     "x-valet-create": ("create_only", _create, "`true` or absent"),
 }
+NAMES: Final = frozenset(_READERS)
+"""Of all conditions."""
 
 
 def _malformed(name: str, said: str) -> Denied:

@@ -223,13 +223,16 @@ def _is_checksum(checksum: Checksum) -> bool:
 def read(fd: int, state: os.stat_result, name: str) -> ObjectInfo:
     """What is known of an open file; `state` is its fstat, `name` the object's."""
     raw = _attribute(fd)
-    if raw[:1] == _COMPACT:
-        info = _ordinary(raw)
-        is_its = info is not None and info.size == state.st_size and info.modified_ns == state.st_mtime_ns
-        return info if info is not None and is_its else _as_the_file_system_knows(state, name)
-    record = _further(raw)
-    if record is None or not record.belongs_to(state):
+    info = _ordinary(raw) if raw[:1] == _COMPACT else _told(_further(raw))
+    if info is None or info.size != state.st_size or info.modified_ns != state.st_mtime_ns:
         return _as_the_file_system_knows(state, name)
+    return info
+
+
+def _told(record: Record | None) -> ObjectInfo | None:
+    """What a record says of the object, its part table left out."""
+    if record is None:
+        return None
     metadata = Metadata(
         record.content_type, record.headers, record.user, record.md5_etag, record.checksum, record.upload
     )

@@ -9,7 +9,7 @@ import msgspec
 from valetstore.edge.call import Call, Operation
 from valetstore.edge.exchange import Exchange
 from valetstore.edge.receive import is_continue
-from valetstore.edge.replies import Reply
+from valetstore.edge.replies import Header, Reply
 from valetstore.edge.s3 import (
     attributes,
     bucket_cors,
@@ -25,15 +25,21 @@ from valetstore.edge.s3 import (
     voice,
     writing,
 )
+from valetstore.edge.s3.heads import META_PREFIX
+from valetstore.edge.served import download_headers
 from valetstore.edge.uploading import OnAdmitted, Plan, Services, Stored
 from valetstore.errors import Denied
+from valetstore.grants import terms
 from valetstore.grants.address import bucket_in_host
-from valetstore.grants.grant import Admission
-from valetstore.grants.s3 import NAME
+from valetstore.grants.grant import Admission, Grant
+from valetstore.grants.overrides import OVERRIDES
+from valetstore.grants.s3 import NAME, v2
+from valetstore.grants.s3.claim import PARAMETERS
 from valetstore.grants.s3.promote import promoted
 from valetstore.grants.s3.rules import Rules
 from valetstore.inbound import Inbound
 from valetstore.objectkey import split_path
+from valetstore.storage.promise import ObjectInfo
 
 _OPERATIONS: Final[Mapping[str, Operation]] = {
     # Objects.
@@ -70,6 +76,11 @@ _OPERATIONS: Final[Mapping[str, Operation]] = {
 }
 
 
+_READS: Final = frozenset({"GetObject", "HeadObject"})
+_OF_THE_KEY: Final = PARAMETERS | v2.PARAMETERS | terms.NAMES | OVERRIDES.keys() | {"x-id"}
+"""Names of query parameters, in lower case, of which a read of a whole object may have any (`x-id` says its action)."""
+
+
 class S3Calls:
     """Answers admitted S3 requests, and refusals of those that were not: see `edge.dialect.Dialect`."""
 
@@ -94,6 +105,14 @@ class S3Calls:
             await self.explain(denied, admission)
             raise
         return _numbered(reply, request_id)
+
+    def is_whole(self, admission: Admission) -> bool:
+        """See `Reader`: those whose query has nothing but the key and what the grant says."""
+        return admission.intent.action in _READS and admission.inbound.names <= _OF_THE_KEY
+
+    def whole(self, info: ObjectInfo, grant: Grant, request_id: str) -> list[Header]:
+        """See `Reader`."""
+        return [*download_headers(info, grant, META_PREFIX), (voice.REQUEST_ID, request_id)]
 
     def is_planned(self, admission: Admission) -> bool:
         """See `Planner`: of PutObjects, those that say nothing of it in their query."""
@@ -135,7 +154,7 @@ class S3Calls:
 
 def _numbered(reply: Reply, request_id: str) -> Reply:
     """With the header that all of S3's answers have."""
-    reply.headers.append(("x-amz-request-id", request_id))
+    reply.headers.append((voice.REQUEST_ID, request_id))
     return reply
 
 

@@ -23,6 +23,9 @@ from valetstore.grants.s3.scheme import FUTURE_SECONDS, length_of
 from valetstore.inbound import Inbound
 from valetstore.objectkey import KEY_BYTES_MAX, split_path
 
+REQUEST_ID: Final = "x-amz-request-id"
+"""The header that all of S3's answers have."""
+
 _HOST_ID: Final = "valetstore"
 
 Members = dict[str, str]
@@ -61,7 +64,7 @@ def refusal(denied: Denied, inbound: Inbound, request_id: str, rules: Rules) -> 
     # A challenge would ask for a Bearer key, which none of S3's clients has.
     headers = [header for header in refusal_headers(denied) if header[0] != "WWW-Authenticate"]
     headers += [("Content-Type", "application/xml"), ("X-Valet-Error", denied.code), ("Cache-Control", "no-store")]
-    return Reply(said.status, [*headers, ("x-amz-request-id", request_id)], text)
+    return Reply(said.status, [*headers, (REQUEST_ID, request_id)], text)
 
 
 def saying_of(denied: Denied, inbound: Inbound) -> Saying:
