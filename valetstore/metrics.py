@@ -12,7 +12,7 @@ import math
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 Direction = Literal["in", "out"]
 Labels = tuple[str, ...]
 Callback = Callable[[], float]
+Row = TypeVar("Row")
+Value = TypeVar("Value")
 
 OK: Final = "ok"
 """The code of an admitted request."""
@@ -69,19 +71,15 @@ class _Asked(NamedTuple):
 
     help: str
     labels: Labels
-    join: Callable[[float, float], float]
+    join: Callable[[Iterable[float]], float]
     is_counter: bool = False
 
 
-def _sum(one: float, other: float) -> float:
-    return one + other
-
-
 _ASKED: Final[Mapping[str, _Asked]] = {
-    "valetstore_transfers_in_flight": _Asked("Bodies on their way.", ("direction",), _sum),
-    "valetstore_connections": _Asked("Open client connections.", (), _sum),
+    "valetstore_transfers_in_flight": _Asked("Bodies on their way.", ("direction",), math.fsum),
+    "valetstore_connections": _Asked("Open client connections.", (), math.fsum),
     "valetstore_fast_lane_total": _Asked(
-        "Requests answered in the fast lane, by what was known of them.", ("known",), _sum, is_counter=True
+        "Requests answered in the fast lane, by what was known of them.", ("known",), math.fsum, is_counter=True
     ),
     # One process owns these; no other says them.
     "valetstore_replay_entries": _Asked("Single-use keys that are remembered.", (), max),
@@ -89,14 +87,14 @@ _ASKED: Final[Mapping[str, _Asked]] = {
     "valetstore_replay_available": _Asked("1 where single use can be decided, else 0.", (), min),
     "valetstore_revocations": _Asked("Revocations in force.", (), max),
     "valetstore_revocations_available": _Asked("1 where revocation can be judged, else 0.", (), min),
-    "valetstore_workers": _Asked("Worker processes that serve.", (), _sum),
-    "valetstore_worker_replacements_total": _Asked("Workers replaced: dead or stuck.", (), _sum, is_counter=True),
+    "valetstore_workers": _Asked("Worker processes that serve.", (), math.fsum),
+    "valetstore_worker_replacements_total": _Asked("Workers replaced: dead or stuck.", (), math.fsum, is_counter=True),
     "valetstore_disk_free_bytes": _Asked("Room for objects on a volume.", ("volume",), min),
-    "valetstore_audit_dropped_total": _Asked("Audit lines lost.", (), _sum, is_counter=True),
+    "valetstore_audit_dropped_total": _Asked("Audit lines lost.", (), math.fsum, is_counter=True),
     # What every process says of itself. A page that several share counts for each.
-    "process_cpu_seconds_total": _Asked("CPU seconds used by all processes.", (), _sum, is_counter=True),
-    "process_resident_memory_bytes": _Asked("Memory of all processes.", (), _sum),
-    "process_virtual_memory_bytes": _Asked("Address space of all processes.", (), _sum),
+    "process_cpu_seconds_total": _Asked("CPU seconds used by all processes.", (), math.fsum, is_counter=True),
+    "process_resident_memory_bytes": _Asked("Memory of all processes.", (), math.fsum),
+    "process_virtual_memory_bytes": _Asked("Address space of all processes.", (), math.fsum),
     "process_start_time_seconds": _Asked("When the first process started.", (), min),
     "process_open_fds": _Asked("Descriptors of the process that has the most open.", (), max),
     "process_max_fds": _Asked("Descriptors that each process may have open.", (), min),
@@ -255,22 +253,23 @@ class Metrics:
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """Several processes' figures as one's. The snapshots themselves stay as they are."""
-    merged = Snapshot()
-    for snapshot in snapshots:
-        for row, count in snapshot.decisions.items():
-            merged.decisions[row] = merged.decisions.get(row, 0) + count
-        for row, count in snapshot.failures.items():
-            merged.failures[row] = merged.failures.get(row, 0) + count
-        for direction, count in snapshot.moved.items():
-            merged.moved[direction] = merged.moved.get(direction, 0) + count
-        _add(merged.first_byte, snapshot.first_byte)
-        _add(merged.duration, snapshot.duration)
-        for name, values in snapshot.asked.items():
-            into = merged.asked.setdefault(name, {})
-            for labels, value in values.items():
-                into[labels] = _ASKED[name].join(into[labels], value) if labels in into else value
-    return merged
+    """Several processes' figures as one's. The snapshots themselves stay as they are.
+
+    Sums of fractions are rounded once, at their end: in another order, as another worker that is asked has it, they
+    would else be a last digit smaller, and Prometheus takes a counter that falls for one that began anew.
+    """
+    parts = list(snapshots)
+    return Snapshot(
+        _added(part.decisions for part in parts),
+        _added(part.failures for part in parts),
+        _added(part.moved for part in parts),
+        _joined(part.first_byte for part in parts),
+        _joined(part.duration for part in parts),
+        {
+            name: {labels: _ASKED[name].join(values) for labels, values in _by_row(tables).items()}
+            for name, tables in _by_row(part.asked for part in parts).items()
+        },
+    )
 
 
 class _Families(Collector):
@@ -349,14 +348,26 @@ def _histogram_of(rows: dict[str, Histogram], operation: str, bounds: tuple[floa
     return histogram
 
 
-def _add(into: dict[str, Histogram], rows: Mapping[str, Histogram]) -> None:
-    for operation, histogram in rows.items():
-        if operation not in into:
-            into[operation] = _copy(histogram)
-            continue
-        sums = into[operation]
-        sums.counts = [one + other for one, other in zip(sums.counts, histogram.counts, strict=True)]
-        sums.total += histogram.total
+def _by_row(tables: Iterable[Mapping[Row, Value]]) -> dict[Row, list[Value]]:
+    found: dict[Row, list[Value]] = {}
+    for table in tables:
+        for row, value in table.items():
+            found.setdefault(row, []).append(value)
+    return found
+
+
+def _added(tables: Iterable[Mapping[Row, int]]) -> dict[Row, int]:
+    return {row: sum(counts) for row, counts in _by_row(tables).items()}
+
+
+def _joined(tables: Iterable[Mapping[str, Histogram]]) -> dict[str, Histogram]:
+    return {
+        operation: Histogram(
+            [sum(counts) for counts in zip(*(each.counts for each in histograms), strict=True)],
+            math.fsum(each.total for each in histograms),
+        )
+        for operation, histograms in _by_row(tables).items()
+    }
 
 
 def _copy(histogram: Histogram) -> Histogram:
