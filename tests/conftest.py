@@ -15,6 +15,9 @@ settings.register_profile("valetstore", deadline=None)
 settings.load_profile("valetstore")
 
 
+SPARE = 2
+"""So many more tests than cores at once. On two cores four take two thirds of the time of two."""
+
 AGAIN = 3
 """The general way, by known fields, by heart: after so many requests each way of the fast lane was gone."""
 
@@ -22,6 +25,11 @@ AGAIN = 3
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--lane`: the fast lane is switched off in every gateway, or each download is asked for again to warm it."""
     parser.addoption("--lane", choices=("on", "off", "again"), default="on", help="the gateways' fast lane")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: tests wait for daemons, clocks and disks more than they compute."""
+    return len(os.sched_getaffinity(0)) + SPARE
 
 
 def pytest_configure(config: pytest.Config) -> None:
