@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 Direction = Literal["in", "out"]
 Labels = tuple[str, ...]
 Callback = Callable[[], float]
-Row = TypeVar("Row")
-Value = TypeVar("Value")
+_Row = TypeVar("_Row")
+_Value = TypeVar("_Value")
 
 OK: Final = "ok"
 """The code of an admitted request."""
@@ -348,15 +348,15 @@ def _histogram_of(rows: dict[str, Histogram], operation: str, bounds: tuple[floa
     return histogram
 
 
-def _by_row(tables: Iterable[Mapping[Row, Value]]) -> dict[Row, list[Value]]:
-    found: dict[Row, list[Value]] = {}
+def _by_row(tables: Iterable[Mapping[_Row, _Value]]) -> dict[_Row, list[_Value]]:
+    found: dict[_Row, list[_Value]] = {}
     for table in tables:
         for row, value in table.items():
             found.setdefault(row, []).append(value)
     return found
 
 
-def _added(tables: Iterable[Mapping[Row, int]]) -> dict[Row, int]:
+def _added(tables: Iterable[Mapping[_Row, int]]) -> dict[_Row, int]:
     return {row: sum(counts) for row, counts in _by_row(tables).items()}
 
 

@@ -37,7 +37,7 @@ class Reader(Protocol):
     """A dialect whose answer to a GET or HEAD of a whole object follows from the object's state and the grant."""
 
     def is_whole(self, admission: Admission) -> bool:
-        """Whether an admitted read is of a whole object, if its headers ask for no part and set no condition."""
+        """Whether an admitted request reads a whole object, if its headers ask for no part and set no condition."""
 
     def whole(self, info: ObjectInfo, grant: Grant, request_id: str) -> list[Header]:
         """The head of the answer but for its length and what all dialects' answers have."""

@@ -53,7 +53,7 @@ class Objects:
             # RFC 9110 section 14.2: a Range says nothing to a HEAD.
             if inbound.method != "HEAD" and if_range_holds(inbound, info.etag, info.modified):
                 span = requested_span(inbound.header("range"), info.size)
-            return Chosen(download_headers(info, admission.grant), span)
+            return Chosen(self.whole(info, admission.grant), span)
 
         inbound = admission.inbound
         return await hand_out(self._services, admission, Conditions.of(inbound), choose)

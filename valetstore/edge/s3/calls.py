@@ -25,8 +25,7 @@ from valetstore.edge.s3 import (
     voice,
     writing,
 )
-from valetstore.edge.s3.heads import META_PREFIX
-from valetstore.edge.served import download_headers
+from valetstore.edge.s3.heads import plain_headers
 from valetstore.edge.uploading import OnAdmitted, Plan, Services, Stored
 from valetstore.errors import Denied
 from valetstore.grants import terms
@@ -112,7 +111,7 @@ class S3Calls:
 
     def whole(self, info: ObjectInfo, grant: Grant, request_id: str) -> list[Header]:
         """See `Reader`."""
-        return [*download_headers(info, grant, META_PREFIX), (voice.REQUEST_ID, request_id)]
+        return [*plain_headers(info, grant), (voice.REQUEST_ID, request_id)]
 
     def is_planned(self, admission: Admission) -> bool:
         """See `Planner`: of PutObjects, those that say nothing of it in their query."""

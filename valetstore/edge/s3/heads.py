@@ -139,9 +139,14 @@ def write_conditions(inbound: Inbound) -> Conditions:
     return Conditions.of(inbound, bare_tags=True)
 
 
+def plain_headers(info: ObjectInfo, grant: Grant) -> list[Header]:
+    """The head of a GET or HEAD but for its length, where its headers ask for nothing else."""
+    return download_headers(info, grant, META_PREFIX)
+
+
 def object_headers(info: ObjectInfo, grant: Grant, inbound: Inbound, *, is_whole: bool) -> list[Header]:
-    """The head of a GET or HEAD but for its length; a checksum is told where it is asked for, of the whole only."""
-    headers = download_headers(info, grant, META_PREFIX)
+    """The same with the checksum, where it is asked for, of the whole only."""
+    headers = plain_headers(info, grant)
     if is_whole and _wants_checksum(inbound):
         headers += checksum_headers(info.metadata.checksum)
     return headers

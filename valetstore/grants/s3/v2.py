@@ -41,9 +41,9 @@ SUB_RESOURCES: Final = frozenset({
 """The parameters that are part of the signed resource, in the spelling that is signed."""
 
 MARKS: Final = frozenset({"awsaccesskeyid"})
+"""What a URL of this version has in its query, in lower case."""
 PARAMETERS: Final = MARKS | {"signature", "expires"}
 """The parameters of a presigned URL that are its key's own, in lower case."""
-"""What a URL of this version has in its query, in lower case."""
 
 EXPIRES_MAX: Final = 2**31 - 1
 
